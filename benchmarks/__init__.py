@@ -1,0 +1,1 @@
+"""Measures container against bare metal."""

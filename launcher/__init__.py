@@ -1,0 +1,1 @@
+"""From a request to ranks in a container: probe, plan, program, apply."""

@@ -1,0 +1,18 @@
+"""The error that every part of the launcher raises.  Only the command line prints it or exits."""
+
+from __future__ import annotations
+
+
+class BareboatError(Exception):
+    """Something could not be done.
+
+    The text says what failed, on what and why; ``hint`` says what to do next.
+    """
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+class UsageError(BareboatError):
+    """The request itself is wrong (exit code 2); everything else is 125."""

@@ -1,0 +1,1 @@
+"""Which MPI an image holds, whether the host's fits, and what replaces what.  Usable alone."""

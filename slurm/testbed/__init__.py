@@ -1,0 +1,1 @@
+"""A throwaway Slurm of several nodes on one machine."""
