@@ -1,0 +1,133 @@
+"""Programs: what is written is read back, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.errors import BareboatError
+from launcher.program import LIMIT, MAGIC, SIGNATURES, VERSION, Operation, Verb, decode, encode
+
+# Any bytes that a path or a value can have: everything but NUL, seen as Python sees file names.
+raw = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"n").decode("utf-8", "surrogateescape"))
+paths = raw.map(lambda text: "/" + text)
+names = raw.map(lambda text: "N" + text.replace("=", "_"))
+types = st.lists(st.sampled_from(["nfs", "nfs4", "lustre", "fuse.sshfs"]), min_size=1, max_size=3).map(
+    ",".join
+)
+flags = st.sampled_from(["rw", "ro", "rw,optional", "ro,optional"])
+modes = st.integers(0, 0o777).map("0{:03o}".format)
+filled = raw.map(lambda text: "x" + text)
+
+BY_NAME = {
+    "path": paths,
+    "source": paths,
+    "target": paths,
+    "flags": flags,
+    "types": types,
+    "mode": modes,
+    "name": names,
+    "text": filled,
+    "value": raw,
+}
+
+
+@st.composite
+def operations(draw: st.DrawFn) -> Operation:
+    verb = draw(st.sampled_from(list(Verb)))
+    return Operation(verb, tuple(draw(BY_NAME[argument.name]) for argument in SIGNATURES[verb]))
+
+
+@given(st.lists(operations(), max_size=20))
+def test_what_is_written_is_read_back(plan: list[Operation]) -> None:
+    assert decode(encode(plan)) == tuple(plan)
+
+
+@given(st.lists(operations(), min_size=1, max_size=5), st.data())
+def test_a_program_that_was_cut_is_refused(plan: list[Operation], data: st.DataObject) -> None:
+    whole = encode(plan)
+    length = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.raises(BareboatError):
+        decode(whole[:length])
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused_with_our_own_error(noise: bytes) -> None:
+    with pytest.raises(BareboatError):
+        decode(noise)
+
+
+@given(st.lists(operations(), max_size=4), st.data())
+def test_a_changed_byte_gives_another_program_or_our_error(
+    plan: list[Operation], data: st.DataObject
+) -> None:
+    whole = bytearray(encode(plan))
+    index = data.draw(st.integers(0, len(whole) - 1))
+    whole[index] ^= data.draw(st.integers(1, 255))
+    try:
+        changed = decode(bytes(whole))
+    except BareboatError:
+        return
+    assert encode(changed) == bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("operation", "text"),
+    [
+        (Operation(Verb.CWD, ()), "cwd takes 1 arguments, not 0: ()"),
+        (Operation(Verb.CWD, ("",)), "cwd: path '' must be an absolute path"),
+        (Operation(Verb.CWD, ("/a\0b",)), "cwd: path '/a\\x00b' has a NUL byte"),
+        (Operation(Verb.BIND, ("/a", "b", "rw")), "bind: target 'b' must be an absolute path"),
+        (
+            Operation(Verb.BIND, ("/a", "/b", "")),
+            "bind: flags '' must be rw or ro, and \",optional\" after it or not",
+        ),
+        (Operation(Verb.FILE, ("/a", "644", "")), "file: mode '644' must be four octal digits"),
+        (Operation(Verb.ENV_SET, ("", "x")), "env-set: name '' must be not empty and without \"=\""),
+        (Operation(Verb.ENV_UNSET, ("A=B",)), "env-unset: name 'A=B' must be not empty and without \"=\""),
+        (Operation(Verb.SYMLINK, ("/a", "")), "symlink: text '' must be not empty"),
+        (
+            Operation(Verb.BIND_FSTYPES, ("nfs,,x", "rw")),
+            "bind-fstypes: types 'nfs,,x' must be file system types",
+        ),
+    ],
+)
+def test_a_senseless_operation_is_refused(operation: Operation, text: str) -> None:
+    with pytest.raises(BareboatError) as caught:
+        encode([operation])
+    assert str(caught.value).startswith(text)
+
+
+def test_a_program_over_the_limit_is_refused() -> None:
+    content = "x" * LIMIT
+    with pytest.raises(
+        BareboatError, match="the program is too long: 1048622 bytes, at most 1048576 can be run"
+    ):
+        encode([Operation(Verb.FILE, ("/etc/passwd", "0644", content))])
+
+
+def test_the_bytes_are_those_of_the_format() -> None:
+    plan = [Operation(Verb.ROOT_DIR, ("/img",)), Operation(Verb.NO_NEW_PRIVS, ())]
+    assert encode(plan) == b"bareboat-program\01\0root-dir\0/img\0no-new-privs\0end\0"
+
+
+def test_another_version_is_refused_by_name() -> None:
+    data = f"{MAGIC}\0{int(VERSION) + 1}\0end\0".encode()
+    with pytest.raises(BareboatError, match=r"a program of another version: \['2'\], this bareboat runs 1"):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    ("tail", "text"),
+    [
+        (b"end\0end\0", "a malformed program: something follows its end"),
+        (b"no-new-privs\0", "a malformed program: it has no end"),
+        (b"reboot\0end\0", "a malformed program: unknown verb 'reboot'"),
+        (b"bind\0/a\0end\0", "bind takes 3 arguments, not 2"),
+    ],
+)
+def test_a_malformed_program_is_refused(tail: bytes, text: str) -> None:
+    with pytest.raises(BareboatError) as caught:
+        decode(b"bareboat-program\01\0" + tail)
+    assert str(caught.value).startswith(text)
