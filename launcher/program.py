@@ -1,9 +1,9 @@
 """The program: a plan as bytes, which the C core checks and runs.
 
 The format is a row of NUL-terminated strings: a magic, a version, then for each operation its verb followed
-by exactly its arguments, and ``end``.  Strings are file system bytes (``surrogateescape``), so that every path
-of the host can stand in a program, whatever its encoding.  A malformed program is refused as a whole, here
-and again in C, before anything of it runs.
+by exactly its arguments, and ``end``.  Strings are file system bytes (``surrogateescape``), so that every
+path of the host can stand in a program, whatever its encoding.  A malformed program is refused as a whole,
+here and again in C, before anything of it runs.
 """
 
 from __future__ import annotations
