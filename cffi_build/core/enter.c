@@ -1,0 +1,189 @@
+#define _GNU_SOURCE
+#include "enter.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "hostmounts.h"
+#include "idmap.h"
+#include "mount.h"
+#include "paths.h"
+#include "root.h"
+#include "sys.h"
+
+/* Whether an operation before `limit` (an offset) mounts something at or above `path`: the mount point is then to be
+ * found in that, not in the image. */
+static bool covered(const struct bb_program *program, size_t limit, const char *path)
+{
+	struct bb_op op;
+	size_t cursor = 0;
+
+	while (bb_program_next(program, &cursor, &op) && cursor < limit) {
+		if (op.verb == BB_BIND && bb_beneath(path, op.arg[1]) && !bb_flag(op.arg[2], "optional"))
+			return true;
+		if (op.verb == BB_TMPFS && bb_beneath(path, op.arg[0]))
+			return true;
+	}
+	return false;
+}
+
+/* 1 where the bind is to be done, 0 where its optional source is missing. */
+static int source_status(const struct bb_op *op, struct stat *status, struct bb_err *err)
+{
+	if (stat(op->arg[0], status) == 0)
+		return 1;
+	if (bb_flag(op->arg[2], "optional") && (errno == ENOENT || errno == EACCES || errno == ENOTDIR))
+		return 0;
+	return bb_fail(err, errno, "bind", op->arg[0]);
+}
+
+static unsigned attributes(const char *flags)
+{
+	return MOUNT_ATTR_NOSUID | (bb_flag(flags, "ro") ? MOUNT_ATTR_RDONLY : 0);
+}
+
+/* What both passes work on. */
+struct pass {
+	struct bb_root root;
+	struct bb_mountinfo table; /* as it was before anything was mounted */
+	const struct bb_program *program;
+};
+
+static int place(struct bb_root *root, int *mount, const char *path, bool directory, struct bb_err *err)
+{
+	int target = *mount < 0 ? -1 : bb_root_find(root, path, directory, err);
+	int rc = target < 0 ? -1 : bb_mount_attach(*mount, target, path, err);
+
+	bb_close(&target);
+	bb_close(mount);
+	return rc;
+}
+
+static int want_fstypes(struct pass *pass, const struct bb_op *op, size_t limit, struct bb_err *err)
+{
+	char path[PATH_MAX];
+	size_t cursor = 0;
+
+	while (bb_hostmounts_next(&pass->table, &pass->root, op->arg[0], &cursor, path))
+		if (!covered(pass->program, limit, path) && bb_root_want(&pass->root, path, true, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* First pass: which mount points does the read-only root lack? */
+static int want(struct pass *pass, struct bb_err *err)
+{
+	struct bb_op op;
+	size_t cursor = 0;
+	int rc = 0;
+
+	while (rc >= 0 && bb_program_next(pass->program, &cursor, &op)) {
+		struct stat status = { .st_mode = S_IFREG };
+		const char *target = NULL;
+
+		if (op.verb == BB_BIND) {
+			rc = source_status(&op, &status, err);
+			target = rc > 0 ? op.arg[1] : NULL;
+		} else if (op.verb == BB_TMPFS) {
+			status.st_mode = S_IFDIR;
+			target = op.arg[0];
+		} else if (op.verb == BB_FILE) {
+			target = op.arg[0];
+		} else if (op.verb == BB_BIND_FSTYPES) {
+			rc = want_fstypes(pass, &op, cursor, err);
+		}
+		if (target && !covered(pass->program, cursor, target))
+			rc = bb_root_want(&pass->root, target, S_ISDIR(status.st_mode), err);
+	}
+	return rc < 0 ? -1 : 0;
+}
+
+static int do_fstypes(struct pass *pass, const struct bb_op *op, size_t limit, struct bb_err *err)
+{
+	char path[PATH_MAX];
+	size_t cursor = 0;
+
+	while (bb_hostmounts_next(&pass->table, &pass->root, op->arg[0], &cursor, path)) {
+		struct bb_err ignored;
+		int mount;
+
+		/* What an earlier bind brought along, mounts below it included, is there already. */
+		if (covered(pass->program, limit, path))
+			continue;
+		/* A file system whose server is gone, or that the user cannot reach, must not keep the step from starting. */
+		mount = bb_mount_clone(AT_FDCWD, path, attributes(op->arg[1]), "bind", &ignored);
+		if (mount >= 0 && place(&pass->root, &mount, path, true, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int do_bind(struct bb_root *root, const struct bb_op *op, struct bb_err *err)
+{
+	struct stat status;
+	int mount, rc = source_status(op, &status, err);
+
+	if (rc <= 0)
+		return rc;
+	mount = bb_mount_clone(AT_FDCWD, op->arg[0], attributes(op->arg[2]), "bind", err);
+	return place(root, &mount, op->arg[1], S_ISDIR(status.st_mode), err);
+}
+
+static int do_tmpfs(struct bb_root *root, const struct bb_op *op, struct bb_err *err)
+{
+	int mount = bb_mount_tmpfs(op->arg[1], err);
+
+	if (mount >= 0 && bb_root_own(root, mount, err) < 0)
+		bb_close(&mount);
+	return place(root, &mount, op->arg[0], true, err);
+}
+
+static int do_file(struct bb_root *root, const struct bb_op *op, struct bb_err *err)
+{
+	int mount = bb_root_file(root, op->arg[2], bb_octal(op->arg[1]), err);
+
+	return place(root, &mount, op->arg[0], false, err);
+}
+
+/* Second pass: the mounts, in the program's order. */
+static int run(struct pass *pass, struct bb_err *err)
+{
+	struct bb_op op;
+	size_t cursor = 0;
+	int rc = 0;
+
+	while (rc >= 0 && bb_program_next(pass->program, &cursor, &op)) {
+		if (op.verb == BB_BIND)
+			rc = do_bind(&pass->root, &op, err);
+		else if (op.verb == BB_BIND_FSTYPES)
+			rc = do_fstypes(pass, &op, cursor, err);
+		else if (op.verb == BB_TMPFS)
+			rc = do_tmpfs(&pass->root, &op, err);
+		else if (op.verb == BB_FILE)
+			rc = do_file(&pass->root, &op, err);
+		else if (op.verb == BB_SYMLINK)
+			rc = bb_root_symlink(&pass->root, op.arg[0], op.arg[1], err);
+	}
+	return rc;
+}
+
+int bb_enter(const struct bb_program *program, struct bb_err *err)
+{
+	struct pass pass = { .program = program };
+	struct bb_op op;
+	size_t cursor = 0;
+	int rc = -1;
+
+	if (!bb_program_next(program, &cursor, &op))
+		return bb_fail(err, EINVAL, "read the program", "");
+	if (bb_idmap_unshare(err) < 0 || bb_mountinfo_open(&pass.table, err) < 0)
+		return -1;
+	if (bb_root_open(&pass.root, op.arg[0], err) == 0) {
+		if (want(&pass, err) == 0 && bb_root_overlay(&pass.root, err) == 0 && run(&pass, err) == 0)
+			rc = bb_mount_pivot(pass.root.fd, pass.root.stacked, err);
+		bb_root_close(&pass.root);
+	}
+	bb_mountinfo_close(&pass.table);
+	return rc;
+}

@@ -1,0 +1,11 @@
+/* Enter: makes the namespaces of a step on a node by running a program's mounts. */
+#ifndef BB_ENTER_H
+#define BB_ENTER_H
+
+#include "program.h"
+
+/* Moves the calling single-threaded process into new user and mount namespaces whose root is the program's.
+ * On failure the process may be left half way in them: it has to exit. */
+int bb_enter(const struct bb_program *program, struct bb_err *err);
+
+#endif

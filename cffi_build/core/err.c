@@ -1,0 +1,72 @@
+#define _GNU_SOURCE
+#include "err.h"
+
+#include <errno.h>
+#include <string.h>
+
+size_t bb_put(char *text, size_t size, size_t length, const char *more)
+{
+	while (*more && length + 1 < size)
+		text[length++] = *more++;
+	if (size)
+		text[length < size ? length : size - 1] = '\0';
+	return length;
+}
+
+size_t bb_put_number(char *text, size_t size, size_t length, unsigned long long number)
+{
+	char digits[24];
+	size_t at = sizeof digits;
+
+	digits[--at] = '\0';
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	return bb_put(text, size, length, digits + at);
+}
+
+int bb_fail(struct bb_err *err, int errnum, const char *operation, const char *path)
+{
+	err->errnum = errnum;
+	bb_put(err->operation, sizeof err->operation, 0, operation);
+	bb_put(err->path, sizeof err->path, 0, path ? path : "");
+	return -1;
+}
+
+static const struct {
+	int errnum;
+	const char *operation, *hint;
+} hints[] = {
+	{ ENOSPC, "create a user namespace",
+	  "user namespaces are switched off on this node (user.max_user_namespaces); `bareboat doctor` shows how to allow them" },
+	{ EPERM, "create a user namespace",
+	  "user namespaces are not allowed for this user on this node; `bareboat doctor` shows how to allow them" },
+	{ EACCES, "write the user map of", "a security module may forbid it; see `bareboat doctor`" },
+	{ ENOENT, "open the image", "the path must exist on every node of the step" },
+	{ EACCES, "open the image", "the user must be able to read it on every node of the step" },
+	{ ENOENT, "bind", "the source of a mount must exist on every node of the step" },
+	{ ENOENT, "enter the working directory", "choose one with --chdir that exists in the container" },
+	{ EACCES, "mount", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
+};
+
+void bb_err_text(const struct bb_err *err, char *text, size_t size)
+{
+	const char *reason = strerrordesc_np(err->errnum);
+	size_t at = bb_put(text, size, 0, "cannot ");
+
+	at = bb_put(text, size, at, err->operation);
+	if (err->path[0]) {
+		at = bb_put(text, size, at, " ");
+		at = bb_put(text, size, at, err->path);
+	}
+	at = bb_put(text, size, at, ": ");
+	at = bb_put(text, size, at, reason ? reason : "unknown error");
+	for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
+		if (hints[i].errnum == err->errnum && !strcmp(hints[i].operation, err->operation)) {
+			at = bb_put(text, size, at, "; ");
+			at = bb_put(text, size, at, hints[i].hint);
+			break;
+		}
+	}
+}

@@ -1,0 +1,146 @@
+#define _GNU_SOURCE
+#include "join.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "sys.h"
+
+enum { VALUE_MAX = 128 * 1024 }; /* MAX_ARG_STRLEN, the longest variable that execve(2) takes */
+
+static int open_namespace(pid_t pid, const char *name, uint64_t *inode, struct bb_err *err)
+{
+	char path[64];
+	struct stat status;
+	size_t at = bb_put(path, sizeof path, 0, "/proc/");
+	int fd;
+
+	at = bb_put_number(path, sizeof path, at, (unsigned long long)pid);
+	at = bb_put(path, sizeof path, at, "/ns/");
+	bb_put(path, sizeof path, at, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &status) < 0) {
+		bb_close(&fd);
+		return bb_fail(err, errno, "open the namespace", path);
+	}
+	*inode = status.st_ino;
+	return fd;
+}
+
+int bb_namespaces_self(struct bb_namespaces *namespaces, struct bb_err *err)
+{
+	int user, mnt;
+
+	namespaces->pid = getpid();
+	user = open_namespace(namespaces->pid, "user", &namespaces->user, err);
+	mnt = open_namespace(namespaces->pid, "mnt", &namespaces->mnt, err);
+	if (user < 0 || mnt < 0) {
+		bb_close(&user);
+		bb_close(&mnt);
+		return -1;
+	}
+	bb_close(&user);
+	bb_close(&mnt);
+	return 0;
+}
+
+int bb_join(const struct bb_namespaces *namespaces, struct bb_err *err)
+{
+	uint64_t inode = 0;
+	int rc = -1, mnt = -1, user = open_namespace(namespaces->pid, "user", &inode, err);
+
+	if (user < 0)
+		goto out;
+	if (inode != namespaces->user) {
+		bb_fail(err, ESTALE, "join", "a user namespace that is another one by now");
+		goto out;
+	}
+	mnt = open_namespace(namespaces->pid, "mnt", &inode, err);
+	if (mnt < 0)
+		goto out;
+	if (inode != namespaces->mnt) {
+		bb_fail(err, ESTALE, "join", "a mount namespace that is another one by now");
+		goto out;
+	}
+	/* The user namespace first: it gives the capability that the mount namespace asks for (setns(2)). */
+	if (setns(user, CLONE_NEWUSER) < 0)
+		bb_fail(err, errno, "join", "the user namespace");
+	else if (setns(mnt, CLONE_NEWNS) < 0)
+		bb_fail(err, errno, "join", "the mount namespace");
+	else
+		rc = 0;
+out:
+	bb_close(&user);
+	bb_close(&mnt);
+	return rc;
+}
+
+/* VALUE:OLD or OLD:VALUE; an unset or empty old value leaves VALUE alone. */
+static int extend(const struct bb_environment *environment, const char *name, const char *value, bool front)
+{
+	char old[VALUE_MAX], new[VALUE_MAX];
+	size_t at;
+
+	if (environment->get(environment->data, name, old, sizeof old) < 0 || !old[0])
+		return environment->set(environment->data, name, value);
+	if (strlen(old) + strlen(value) + 2 > sizeof new) {
+		errno = E2BIG;
+		return -1;
+	}
+	at = bb_put(new, sizeof new, 0, front ? value : old);
+	at = bb_put(new, sizeof new, at, ":");
+	bb_put(new, sizeof new, at, front ? old : value);
+	return environment->set(environment->data, name, new);
+}
+
+static int set_default(const struct bb_environment *environment, const char *name, const char *value)
+{
+	char old[VALUE_MAX];
+
+	if (environment->get(environment->data, name, old, sizeof old) == 0)
+		return 0;
+	return environment->set(environment->data, name, value);
+}
+
+static int apply(const struct bb_op *op, const struct bb_environment *environment, struct bb_err *err)
+{
+	int rc = 0;
+
+	errno = ENOMEM; /* where the environment's owner gives no reason of its own */
+	switch (op->verb) {
+	case BB_ENV_SET:
+		rc = environment->set(environment->data, op->arg[0], op->arg[1]);
+		break;
+	case BB_ENV_DEFAULT:
+		rc = set_default(environment, op->arg[0], op->arg[1]);
+		break;
+	case BB_ENV_UNSET:
+		rc = environment->unset(environment->data, op->arg[0]);
+		break;
+	case BB_ENV_PREPEND:
+	case BB_ENV_APPEND:
+		rc = extend(environment, op->arg[0], op->arg[1], op->verb == BB_ENV_PREPEND);
+		break;
+	case BB_CWD:
+		return chdir(op->arg[0]) < 0 ? bb_fail(err, errno, "enter the working directory", op->arg[0]) : 0;
+	case BB_NO_NEW_PRIVS:
+		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? bb_fail(err, errno, "set", "no_new_privs") : 0;
+	default:
+		return 0;
+	}
+	return rc < 0 ? bb_fail(err, errno, "change the variable", op->arg[0]) : 0;
+}
+
+int bb_settle(const struct bb_program *program, const struct bb_environment *environment, struct bb_err *err)
+{
+	struct bb_op op;
+	size_t cursor = 0;
+
+	while (bb_program_next(program, &cursor, &op))
+		if (apply(&op, environment, err) < 0)
+			return -1;
+	return 0;
+}

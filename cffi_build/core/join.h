@@ -1,0 +1,34 @@
+/* Join: a rank enters namespaces that exist, and settles in them. */
+#ifndef BB_JOIN_H
+#define BB_JOIN_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "program.h"
+
+/* Which namespaces: the process that holds them, and their inode numbers, which tell a reused pid from the holder. */
+struct bb_namespaces {
+	pid_t pid;
+	uint64_t user, mnt;
+};
+
+/* Fills in the namespaces of the calling process. */
+int bb_namespaces_self(struct bb_namespaces *namespaces, struct bb_err *err);
+
+/* Moves the calling single-threaded process into them. */
+int bb_join(const struct bb_namespaces *namespaces, struct bb_err *err);
+
+/* How a rank's environment is reached: the plugin's is Slurm's, bareboat-enter's is its own.  Each returns 0 or -1;
+ * `get` fails where the variable is not set or longer than `size`. */
+struct bb_environment {
+	void *data;
+	int (*get)(void *data, const char *name, char *value, size_t size);
+	int (*set)(void *data, const char *name, const char *value);
+	int (*unset)(void *data, const char *name);
+};
+
+/* Applies what the program says about the process itself: environment, working directory, no_new_privs. */
+int bb_settle(const struct bb_program *program, const struct bb_environment *environment, struct bb_err *err);
+
+#endif

@@ -1,0 +1,14 @@
+/* Paths as text. */
+#ifndef BB_PATHS_H
+#define BB_PATHS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Whether the absolute `path` is `top` or lies below it, by its components' names. */
+bool bb_beneath(const char *path, const char *top);
+
+/* Copies `path` up to and including its `count`th component; false once it has fewer or `size` is too small. */
+bool bb_prefix(const char *path, unsigned count, char *prefix, size_t size);
+
+#endif

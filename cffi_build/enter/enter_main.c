@@ -1,0 +1,141 @@
+/* bareboat-enter PROGRAM -- APP [ARG...]: runs a program's plan in this process and then the application, in place.
+ * An AppArmor profile, which some systems ask for before they allow user namespaces, can name this file.
+ * Exit codes: 125 bareboat failed, 126 APP cannot be executed, 127 APP was not found, else the application's own. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "enter.h"
+#include "join.h"
+#include "sys.h"
+
+enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+
+extern char **environ;
+
+static int get(void *data, const char *name, char *value, size_t size)
+{
+	const char *found = getenv(name);
+
+	(void)data;
+	if (!found || strlen(found) >= size)
+		return -1;
+	memcpy(value, found, strlen(found) + 1);
+	return 0;
+}
+
+static int set(void *data, const char *name, const char *value)
+{
+	(void)data;
+	return setenv(name, value, 1);
+}
+
+static int unset(void *data, const char *name)
+{
+	(void)data;
+	return unsetenv(name);
+}
+
+static int read_program(const char *path, char *data, size_t size, size_t *length, struct bb_err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = 1;
+
+	if (fd < 0)
+		return bb_fail(err, errno, "open the program", path);
+	for (*length = 0; got > 0 && *length < size; *length += (size_t)got)
+		got = read(fd, data + *length, size - *length);
+	bb_close(&fd);
+	return got < 0 ? bb_fail(err, errno, "read the program", path) : 0;
+}
+
+/* Finds `name` as execvp(3) would, so that a failure can be told apart: NOT_FOUND or NOT_EXECUTABLE, else 0. */
+static int find(const char *name, char *path, size_t size)
+{
+	const char *directories = getenv("PATH");
+	int code = NOT_FOUND;
+
+	if (strchr(name, '/') || !directories)
+		directories = "";
+	for (const char *start = directories;; start++) {
+		const char *end = strchrnul(start, ':');
+		struct stat status;
+		const char *slash = end > start ? "/" : "";
+
+		if ((size_t)snprintf(path, size, "%.*s%s%s", (int)(end - start), start, slash, name) < size &&
+		    stat(path, &status) == 0) {
+			if (S_ISREG(status.st_mode) && access(path, X_OK) == 0)
+				return 0;
+			code = NOT_EXECUTABLE;
+		}
+		if (!*end)
+			return code;
+		start = end;
+	}
+}
+
+/* Why execve(2) said ENOENT for a file that exists: the interpreter it names does not. */
+static void print_interpreter(const char *path)
+{
+	char line[256] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? 0 : read(fd, line, sizeof line - 1);
+
+	bb_close(&fd);
+	if (got > 2 && !strncmp(line, "#!", 2)) {
+		line[strcspn(line, "\n")] = '\0';
+		fprintf(stderr, "bareboat: cannot run %s: its interpreter \"%s\" is not in the container\n", path,
+			line + 2 + strspn(line + 2, " "));
+	} else {
+		fprintf(stderr, "bareboat: cannot run %s: its program loader is not in the container\n", path);
+	}
+}
+
+static int run(char **argv)
+{
+	char path[4096];
+	int code = find(argv[0], path, sizeof path);
+
+	if (code == 0) {
+		execve(path, argv, environ);
+		code = errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+		if (errno == ENOENT)
+			print_interpreter(path);
+		else
+			fprintf(stderr, "bareboat: cannot run %s: %s\n", path, strerror(errno));
+	} else if (code == NOT_FOUND) {
+		fprintf(stderr, "bareboat: cannot run %s: no such program in the container (PATH is %s)\n", argv[0],
+			getenv("PATH") ? getenv("PATH") : "not set");
+	} else {
+		fprintf(stderr, "bareboat: cannot run %s: it is there, but it is not an executable file\n", argv[0]);
+	}
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	static char data[BB_PROGRAM_MAX + 1];
+	struct bb_environment environment = { .get = get, .set = set, .unset = unset };
+	struct bb_program program;
+	struct bb_err err;
+	char text[2048];
+	size_t length;
+
+	if (argc < 4 || strcmp(argv[2], "--") != 0) {
+		fprintf(stderr, "usage: bareboat-enter PROGRAM -- APP [ARG...]\n");
+		return 2;
+	}
+	if (read_program(argv[1], data, sizeof data, &length, &err) < 0 ||
+	    bb_program_open(&program, data, length, &err) < 0 || bb_enter(&program, &err) < 0 ||
+	    bb_settle(&program, &environment, &err) < 0) {
+		bb_err_text(&err, text, sizeof text);
+		fprintf(stderr, "bareboat: %s\n", text);
+		return FAILED;
+	}
+	return run(argv + 3);
+}
