@@ -106,7 +106,7 @@ def get_image(name: str, *, progress: Progress | None = None, table: RecipeTable
     """Give the directory of an image, made first if the cache does not have it.
 
     ``progress`` is told in a few words what is being done while an image is built; for one from the cache it
-    is not called.  Building needs root, mmdebstrap and Debian's archive.  One process builds; others that want
+    is not called.  Building needs root, mmdebstrap and the archive.  One process builds; others that want
     the same image wait for it, with a limit.
 
     Raises SlurmError: unknown name, not root, or a build that failed (with the end of its log).
