@@ -1,0 +1,34 @@
+# make setup   what bareboat needs on this machine, and .venv/bin/bareboat itself
+# make demo    first contact: a real two-node Slurm, an image, an MPI program in it
+# make test    lint, the C tests and all of pytest
+# make lint    only what reads the code
+# make clean   .venv and everything that is built here (images stay in their cache)
+
+PYTHON = .venv/bin/python
+
+.PHONY: setup demo test lint check-c check-python clean
+
+setup:
+	@.ci/setup
+
+demo: setup
+	@.venv/bin/bareboat demo
+
+test: lint check-c check-python
+
+lint: setup
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy --strict
+
+check-c: setup
+	$(MAKE) -C tests/c
+
+# Last, so that pytest's closing line is the last line.
+check-python: lint check-c
+	$(PYTHON) -m pytest
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis launcher/_core.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	if [ -f tests/c/Makefile ]; then $(MAKE) -C tests/c clean; fi
