@@ -25,7 +25,6 @@ def build(output: Path, *, slurm_include: Path | None = None) -> None:
         *include,
         "-shared",
         "-fPIC",
-        "-fvisibility=hidden",
         f"-Wl,--version-script={SPANK / 'export.map'}",
     )
 

@@ -1,0 +1,56 @@
+/* Waiting for each other, between the ranks of a node and their helper. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "plugin.h"
+
+void bb_futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+	struct timespec second = { .tv_sec = 1 };
+
+	syscall(SYS_futex, word, FUTEX_WAIT, value, &second, NULL, 0);
+}
+
+void bb_futex_wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+long bb_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (long)now.tv_sec;
+}
+
+/* kill(pid, 0) also succeeds for a process that ended and was not waited for yet, hence the state in
+ * /proc/PID/stat (proc(5)). */
+bool bb_alive(pid_t pid)
+{
+	char path[64], stat[512];
+	size_t at = bb_put(path, sizeof path, 0, "/proc/");
+	const char *state;
+	ssize_t got;
+	int fd;
+
+	at = bb_put_number(path, sizeof path, at, (unsigned long long)pid);
+	bb_put(path, sizeof path, at, "/stat");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	got = read(fd, stat, sizeof stat - 1);
+	close(fd);
+	if (got <= 0)
+		return false;
+	stat[got] = '\0';
+	state = strrchr(stat, ')');
+	return state && state[1] == ' ' && state[2] != 'Z' && state[2] != 'X';
+}

@@ -1,0 +1,38 @@
+/* The callbacks that Slurm looks for, and which part each leads to. */
+#include "plugin.h"
+
+SPANK_PLUGIN(bareboat, 1)
+
+/* Set by slurmstepd before it forks the ranks, which inherit it. */
+static struct bb_share *share;
+
+int slurm_spank_init(spank_t sp, int argc, char **argv)
+{
+	spank_context_t context = spank_context();
+
+	(void)sp, (void)argc, (void)argv;
+	if (context == S_CTX_LOCAL || context == S_CTX_ALLOCATOR)
+		bb_local_init();
+	return 0;
+}
+
+int slurm_spank_init_post_opt(spank_t sp, int argc, char **argv)
+{
+	spank_context_t context = spank_context();
+
+	(void)argc, (void)argv;
+	if (context == S_CTX_LOCAL || context == S_CTX_ALLOCATOR)
+		bb_local_post_opt(sp);
+	/* Newer releases drain the node for anything but 0 from here, so failures wait for the ranks to tell them. */
+	if (context == S_CTX_REMOTE)
+		share = bb_remote_open(sp);
+	return 0;
+}
+
+int slurm_spank_task_init(spank_t sp, int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	if (share)
+		bb_task_join(sp, share);
+	return 0;
+}

@@ -1,0 +1,81 @@
+/* The SPANK plugin's parts: one file per context of Slurm.
+ *
+ *   local.c    srun, sbatch, salloc: tidies SLURM_CONTAINER on the submitting side
+ *   remote.c   slurmstepd, as root: sees that the step has a container and maps the shared region
+ *   task.c     each rank, as the user: waits for the container and joins it
+ *   helper.c   the process that enters the container for all ranks of a node
+ *   planner.c  runs the Python that makes the program
+ *   prolog.c   TaskProlog and --task-prolog, run on the host
+ */
+#ifndef BB_PLUGIN_H
+#define BB_PLUGIN_H
+
+#include <slurm/slurm.h>
+#include <slurm/spank.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "join.h"
+
+#define BB_CONTAINER "SLURM_CONTAINER"
+#define BB_TASK_PROLOG "SLURM_BAREBOAT_TASK_PROLOG"   /* --task-prolog as srun was told it */
+#define BB_TASK_PROLOGS "SLURM_BAREBOAT_TASK_PROLOGS" /* for the planner: all prologs, separated by colons */
+
+enum { BB_FAILED = 125 };
+
+enum bb_state { BB_WORKING, BB_READY, BB_BROKEN };
+
+/* What the ranks of a step on a node and their helper share; mapped by slurmstepd before it forks them.  Untouched
+ * pages cost nothing. */
+struct bb_share {
+	pid_t stepd;
+	uint32_t ranks;          /* how many will join */
+	_Atomic uint32_t claimed; /* the first rank to add to it starts the helper */
+	_Atomic uint32_t state;   /* enum bb_state, a futex */
+	_Atomic uint32_t joined;  /* a futex */
+	_Atomic int helper;       /* the helper's pid, 0 until it runs */
+	struct bb_namespaces namespaces;
+	size_t program_size;
+	char text[8192];    /* why it is broken, or warnings */
+	char program[BB_PROGRAM_MAX];
+};
+
+/* local.c */
+void bb_local_init(void);
+void bb_local_post_opt(spank_t sp);
+
+/* remote.c: NULL where the step has no container. */
+struct bb_share *bb_remote_open(spank_t sp);
+
+/* task.c: does not return on failure. */
+void bb_task_join(spank_t sp, struct bb_share *share);
+
+/* What the helper hands to the planner. */
+struct bb_request {
+	char **argv;
+	char **environment;
+};
+
+/* helper.c: returns 0 once the helper runs on its own. */
+int bb_helper_start(struct bb_share *share, const struct bb_request *request, struct bb_err *err);
+
+/* planner.c: fills share->program, or returns -1 with the reason in share->text. */
+int bb_plan(struct bb_share *share, const struct bb_request *request);
+
+/* prolog.c: runs the site's and the user's task prologs and puts their paths into `paths`. */
+void bb_prologs_run(spank_t sp, char *paths, size_t size);
+
+/* futex.c: sleeps while *word is `value`, at most a second; wakes all sleepers. */
+void bb_futex_wait(_Atomic uint32_t *word, uint32_t value);
+void bb_futex_wake(_Atomic uint32_t *word);
+bool bb_alive(pid_t pid);
+/* Seconds of a clock that only goes forward. */
+long bb_now(void);
+
+/* message.c: one line to the user's terminal: "bareboat: NODE: TEXT". */
+void bb_say(spank_t sp, const char *text);
+void bb_die(spank_t sp, const char *text) __attribute__((noreturn));
+void bb_die_err(spank_t sp, const struct bb_err *err) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,203 @@
+/* TaskProlog and --task-prolog, run where they belong: on the host, before the rank joins the container.
+ * What Slurm does with their output is in slurm.conf(5), "TaskProlog": lines "export NAME=value", "unset NAME" and
+ * "print TEXT" count, all others are dropped. */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "plugin.h"
+#include "sys.h"
+
+enum { PROLOG_SECONDS = 600 };
+
+extern slurm_conf_t slurm_conf __attribute__((weak));
+
+static char *skip_blanks(char *text)
+{
+	while (isspace((unsigned char)*text))
+		text++;
+	return text;
+}
+
+static void trim(char *text)
+{
+	size_t length = strlen(text);
+
+	while (length && isspace((unsigned char)text[length - 1]))
+		text[--length] = '\0';
+}
+
+static void obey(spank_t sp, char *line)
+{
+	if (!strncmp(line, "print ", 6)) {
+		char *text = skip_blanks(line + 6);
+		size_t length = strlen(text);
+
+		text[length] = '\n';
+		if (write(STDOUT_FILENO, text, length + 1) < 0)
+			slurm_error("bareboat: cannot pass on what the task prolog prints: %m");
+		text[length] = '\0';
+	} else if (!strncmp(line, "export ", 7)) {
+		char *name = skip_blanks(line + 7), *equals = strchr(name, '=');
+
+		if (!equals)
+			return;
+		*equals = '\0';
+		trim(name);
+		spank_setenv(sp, name, equals + 1, 1);
+	} else if (!strncmp(line, "unset ", 6)) {
+		char *name = skip_blanks(line + 6);
+
+		trim(name);
+		spank_unsetenv(sp, name);
+	}
+}
+
+/* Reads the prolog's output line by line until its end; -1 at the time limit. */
+static int listen_to(spank_t sp, int fd)
+{
+	char buffer[64 * 1024];
+	size_t length = 0;
+	long limit = bb_now() + PROLOG_SECONDS;
+
+	for (;;) {
+		struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+		char *newline;
+		ssize_t got;
+
+		if (bb_now() > limit)
+			return -1;
+		if (poll(&poll_fd, 1, 1000) <= 0)
+			continue;
+		got = read(fd, buffer + length, sizeof buffer - 2 - length);
+		if (got < 0 && errno == EINTR)
+			continue;
+		length += got > 0 ? (size_t)got : 0;
+		buffer[length] = '\0';
+		while ((newline = memchr(buffer, '\n', length))) {
+			size_t rest = length - (size_t)(newline + 1 - buffer);
+
+			*newline = '\0';
+			obey(sp, buffer);
+			memmove(buffer, newline + 1, rest + 1);
+			length = rest;
+		}
+		if (got <= 0) {
+			if (length)
+				obey(sp, buffer);
+			return 0;
+		}
+		if (length == sizeof buffer - 2)
+			length = 0; /* no variable is that long: the line is dropped */
+	}
+}
+
+static void execute(const char *path, char **environment, int out)
+{
+	char *argv[] = { (char *)(uintptr_t)path, NULL };
+	int null = open("/dev/null", O_RDWR);
+
+	dup2(null, STDIN_FILENO);
+	dup2(out, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	sys_close_range(3, ~0U, 0);
+	setpgid(0, 0);
+	execve(path, argv, environment);
+	_exit(127);
+}
+
+static void fail(spank_t sp, const char *kind, const char *path, const char *why, int number)
+{
+	char text[PATH_MAX + 256];
+	size_t at = bb_put(text, sizeof text, 0, kind);
+
+	at = bb_put(text, sizeof text, at, " ");
+	at = bb_put(text, sizeof text, at, path);
+	at = bb_put(text, sizeof text, at, " ");
+	at = bb_put(text, sizeof text, at, why);
+	if (number >= 0)
+		bb_put_number(text, sizeof text, at, (unsigned)number);
+	bb_say(sp, text);
+	_exit(number > 0 ? number : BB_FAILED);
+}
+
+static void run(spank_t sp, const char *kind, const char *path)
+{
+	char **environment = NULL;
+	int fds[2], status = 0, rc;
+	pid_t child;
+
+	if (access(path, R_OK | X_OK) < 0)
+		fail(sp, kind, path, "is missing or not executable on this node", -1);
+	if (spank_get_item(sp, S_JOB_ENV, &environment) != ESPANK_SUCCESS || pipe2(fds, O_CLOEXEC) < 0)
+		fail(sp, kind, path, "could not be started: no pipe", -1);
+	child = fork();
+	if (child < 0)
+		fail(sp, kind, path, "could not be started: no process", -1);
+	if (child == 0)
+		execute(path, environment, fds[1]);
+	close(fds[1]);
+	rc = listen_to(sp, fds[0]);
+	close(fds[0]);
+	if (rc < 0)
+		kill(child, SIGKILL);
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	kill(-child, SIGKILL); /* as Slurm does: nothing that a prolog starts outlives it */
+	if (rc < 0)
+		fail(sp, kind, path, "took longer than 600 s", -1);
+	if (WIFSIGNALED(status))
+		fail(sp, kind, path, "was killed by signal ", WTERMSIG(status));
+	if (WEXITSTATUS(status))
+		fail(sp, kind, path, "failed with exit code ", WEXITSTATUS(status));
+}
+
+/* --task-prolog as srun was told it; batch scripts have none. */
+static bool users_prolog(spank_t sp, char *path, size_t size)
+{
+	uint32_t step = 0;
+
+	if (spank_get_item(sp, S_JOB_STEPID, &step) == ESPANK_SUCCESS && step == SLURM_BATCH_SCRIPT)
+		return false;
+	if (spank_getenv(sp, BB_TASK_PROLOG, path, (int)size) != ESPANK_SUCCESS &&
+	    spank_getenv(sp, "SLURM_TASK_PROLOG", path, (int)size) != ESPANK_SUCCESS)
+		return false;
+	return path[0] != '\0';
+}
+
+/* Adds `path` to the colon-separated list, absolute: relative ones start where the step does. */
+static void note(char *paths, size_t size, const char *path)
+{
+	char directory[PATH_MAX];
+	size_t at = strlen(paths);
+
+	if (at)
+		at = bb_put(paths, size, at, ":");
+	if (path[0] != '/' && getcwd(directory, sizeof directory)) {
+		at = bb_put(paths, size, at, directory);
+		at = bb_put(paths, size, at, "/");
+	}
+	bb_put(paths, size, at, path);
+}
+
+void bb_prologs_run(spank_t sp, char *paths, size_t size)
+{
+	char path[PATH_MAX];
+
+	if (&slurm_conf && slurm_conf.task_prolog && slurm_conf.task_prolog[0]) {
+		note(paths, size, slurm_conf.task_prolog);
+		run(sp, "TaskProlog", slurm_conf.task_prolog);
+	}
+	if (users_prolog(sp, path, sizeof path)) {
+		note(paths, size, path);
+		run(sp, "--task-prolog", path);
+	}
+}

@@ -1,0 +1,30 @@
+/* slurmstepd, as root, before it forks the ranks. */
+#define _GNU_SOURCE
+#include <limits.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "plugin.h"
+
+struct bb_share *bb_remote_open(spank_t sp)
+{
+	char image[2 * PATH_MAX];
+	struct bb_share *share;
+	uint32_t step = 0;
+
+	/* The extern step holds the job's place on the node and runs nothing of the user's. */
+	if (spank_get_item(sp, S_JOB_STEPID, &step) == ESPANK_SUCCESS && step == SLURM_EXTERN_CONT)
+		return NULL;
+	if (spank_getenv(sp, BB_CONTAINER, image, sizeof image) == ESPANK_ENV_NOEXIST)
+		return NULL;
+	share = mmap(NULL, sizeof *share, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* Without it, a step that was to run in a container would run outside: it must not start at all. */
+	if (share == MAP_FAILED) {
+		slurm_error("bareboat: cannot map the memory that the ranks share: %m");
+		_exit(BB_FAILED);
+	}
+	share->stepd = getpid();
+	if (spank_get_item(sp, S_JOB_LOCAL_TASK_COUNT, &share->ranks) != ESPANK_SUCCESS)
+		share->ranks = 1;
+	return share;
+}
