@@ -1,0 +1,62 @@
+"""What was read from ELF files, remembered for the time of one decision.
+
+Files are mapped only while they are read: a process that held every library and plugin of an MPI open would run
+out of file descriptors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .elf import ElfFacts, Symbol, open_elf
+
+
+class ElfCache:
+    """Answers about ELF files by host path; every file is read at most once for each kind of question.
+
+    All methods raise AbiError as `elf.open_elf` and `elf.Elf` do; errors show the first name a file was asked by.
+    """
+
+    def __init__(self) -> None:
+        self._facts: dict[str, ElfFacts] = {}
+        self._names: dict[tuple[str, str], frozenset[str]] = {}
+        self._found: dict[tuple[str, str], Symbol | None] = {}
+        self._shown: dict[str, str] = {}
+
+    def facts(self, host_path: str, *, shown: str = "") -> ElfFacts:
+        """What the loader decides by."""
+        if host_path not in self._facts:
+            self._shown.setdefault(host_path, shown or host_path)
+            with open_elf(host_path, shown=self._shown[host_path]) as elf:
+                self._facts[host_path] = elf.facts
+        return self._facts[host_path]
+
+    def exports(self, host_path: str) -> frozenset[str]:
+        """Names of all symbols that the file defines for others."""
+        return self._read_names(host_path, "exports")
+
+    def undefined(self, host_path: str) -> frozenset[str]:
+        """Names of all symbols that others must define (weak ones are not among them)."""
+        return self._read_names(host_path, "undefined")
+
+    def _read_names(self, host_path: str, which: str) -> frozenset[str]:
+        if (host_path, which) not in self._names:
+            with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
+                self._names[host_path, "exports"] = elf.exports
+                self._names[host_path, "undefined"] = elf.undefined
+        return self._names[host_path, which]
+
+    def find(self, host_path: str, names: tuple[str, ...]) -> dict[str, Symbol]:
+        """Those of ``names`` that the file exports."""
+        asked = [name for name in names if (host_path, name) not in self._found]
+        if asked:
+            with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
+                for name in asked:
+                    self._found[host_path, name] = elf.find(name)
+        answers = ((name, self._found[host_path, name]) for name in names)
+        return {name: symbol for name, symbol in answers if symbol is not None}
+
+    def copies(self, host_path: str) -> Mapping[str, int]:
+        """Objects that a program copies out of libraries: name -> size in bytes."""
+        with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
+            return elf.copies

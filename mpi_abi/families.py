@@ -1,0 +1,132 @@
+"""The two tables of this package, ``families.toml`` and ``fabric.toml``, as frozen values."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+C_ROLE = "c"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One MPI family: the exported symbols that tell it, and whether its members can stand in for each other."""
+
+    name: str
+    title: str
+    objects: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    version_object: str = ""
+    swappable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """A library that goes with the C interface: its role, and a symbol that only it exports."""
+
+    role: str
+    symbol: str
+    title: str
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PluginDirectory:
+    """A directory that libraries of a group open at run time; see the head of ``fabric.toml``."""
+
+    beside: str
+    paths: tuple[str, ...]
+    marker: str = ""
+    target: str = ""
+    in_place: bool = False
+    variable: str = ""
+    plugins: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Libraries and plugins that must come from the same side."""
+
+    name: str
+    libraries: tuple[str, ...]
+    directories: tuple[PluginDirectory, ...] = ()
+    shared: bool = False
+    family: str = ""
+    only_with: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Everything that the tables say.  ``families`` is in the order in which they are tried."""
+
+    families: Mapping[str, Family]
+    siblings: tuple[Sibling, ...]
+    names: tuple[str, ...]
+    host_dirs: tuple[str, ...]
+    image_dirs: tuple[str, ...]
+    groups: tuple[Group, ...]
+    shared: frozenset[str]
+    libc: frozenset[str]
+
+    def title(self, family: str) -> str:
+        """What people call a family."""
+        return self.families[family].title if family in self.families else family
+
+    def role_title(self, role: str) -> str:
+        """What a role is, in words."""
+        return next((s.title for s in self.siblings if s.role == role), "the C interface")
+
+    def group_of(self, soname: str) -> Group | None:
+        """The group that a library belongs to."""
+        return next((group for group in self.groups if stem(soname) in group.libraries), None)
+
+
+def stem(soname: str) -> str:
+    """``libucs.so.0`` -> ``libucs``."""
+    return soname.partition(".so")[0]
+
+
+def file_version(path: str) -> tuple[int, ...]:
+    """The numbers behind ``.so`` in a file's name: ``libhwloc.so.15.9.0`` -> (15, 9, 0); () if there are none."""
+    numbers = path.rpartition("/")[2].partition(".so.")[2].split(".")
+    return tuple(int(part) for part in numbers) if all(part.isdigit() for part in numbers) else ()
+
+
+T = TypeVar("T")
+
+
+def _make(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A frozen value from a TOML table; lists become tuples, and a key that the value lacks is an error."""
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    unknown = set(values) - known
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+@cache
+def tables() -> Tables:
+    """Read the tables that are installed beside this module."""
+    here = Path(__file__).parent
+    families = tomllib.loads((here / "families.toml").read_text())
+    fabric = tomllib.loads((here / "fabric.toml").read_text())
+    groups = []
+    for name, values in fabric["groups"].items():
+        directories = [_make(PluginDirectory, entry) for entry in values.pop("directories", [])]
+        groups.append(_make(Group, {"name": name, "directories": directories, **values}))
+    return Tables(
+        families={name: _make(Family, {"name": name, **v}) for name, v in families["families"].items()},
+        siblings=tuple(_make(Sibling, entry) for entry in families["siblings"]),
+        names=tuple(families["search"]["names"]),
+        host_dirs=tuple(families["search"]["host_dirs"]),
+        image_dirs=tuple(families["search"]["image_dirs"]),
+        groups=tuple(groups),
+        shared=frozenset(fabric["shared"]["libraries"]),
+        libc=frozenset(fabric["libc"]["libraries"]),
+    )
