@@ -8,9 +8,11 @@ input: by then the parent has laid the node's cable.  If the parent dies first, 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import socket
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from pathlib import Path
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 1 << 12, 1 << 14, 1 << 19
 MNT_DETACH = 2
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x40000000
+NS_GET_MNTNS_ID = 0x8008B705
 CGROUPS = "/sys/fs/cgroup"
 
 
@@ -60,6 +63,31 @@ def _pin_network(pin: str) -> None:
     mount("/proc/self/ns/net", pin, "", MS_BIND)
 
 
+def _unshare_mounts_early() -> None:
+    """Make the mount namespace such that every later one counts as newer.
+
+    job_container/tmpfs bind mounts a job's mount namespace, which the kernel allows only for a namespace
+    newer than one's own (else: EINVAL, against loops).  Linux 6.18 hands out the numbers by which it tells
+    in blocks, one a processor: so the namespace must be made on the processor with the lowest block.  A
+    real site is not concerned: its slurmd lives in the first namespace of all.
+    """
+    allowed = os.sched_getaffinity(0)
+    numbers = {}
+    for processor in sorted(allowed):
+        os.sched_setaffinity(0, {processor})
+        unshare(CLONE_NEWNS)
+        with Path("/proc/self/ns/mnt").open("rb") as namespace:
+            try:
+                answer = fcntl.ioctl(namespace, NS_GET_MNTNS_ID, bytes(8))
+            except OSError:  # before Linux 6.11; there, the numbers only grow
+                break
+        numbers[processor] = struct.unpack("Q", answer)[0]
+    if numbers:
+        os.sched_setaffinity(0, {min(numbers, key=lambda processor: numbers[processor])})
+        unshare(CLONE_NEWNS)
+    os.sched_setaffinity(0, allowed)
+
+
 def _private_directories(spool: str, spool_target: str, hosts: str) -> None:
     """Give the node what no two machines share: with a common /dev/shm or /tmp, MPI takes nodes for one."""
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
@@ -96,7 +124,8 @@ def main(arguments: Sequence[str]) -> None:
     os.write(1, b"pinned\n")
     if sys.stdin.readline() != "go\n":
         raise SystemExit("the testbed's parent has gone before the network was there")
-    unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
+    unshare(CLONE_NEWUTS | CLONE_NEWIPC)
+    _unshare_mounts_early()
     # Slave: what the host mounts later (an image) appears here, nothing of here appears on the host.
     mount("none", "/", "", MS_REC | MS_SLAVE)
     socket.sethostname(spec["name"])

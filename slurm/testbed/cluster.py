@@ -260,6 +260,17 @@ class Testbed:
             extra_groups=os.getgrouplist(account.pw_name, account.pw_gid),
         )
 
+    def set_plugin(self, prefix: Path | None) -> None:
+        """Load bareboat's plugin from an installed prefix from the next step on, or none.
+
+        No daemon needs to know: srun and each slurmstepd read plugstack.conf anew (spank(8)).
+        """
+        place = self.directory / "plugstack.conf.d/bareboat.conf"
+        place.unlink(missing_ok=True)
+        if prefix is not None:
+            place.write_text(config.plugin_line(prefix))
+            place.chmod(0o644)
+
     def enter(
         self, node: str, argv: Sequence[str], *, timeout: float = 60.0
     ) -> subprocess.CompletedProcess[str]:

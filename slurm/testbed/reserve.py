@@ -62,6 +62,8 @@ def _free_port(taken: Collection[int]) -> int:
         if port in taken:
             continue
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, suppress(OSError):
+            # As slurmctld does: connections that linger in TIME_WAIT do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("0.0.0.0", port))
             return port
     raise SlurmError(f"no free TCP port from {_FIRST_PORT} on for slurmctld")
