@@ -1,0 +1,144 @@
+"""Shows results: a table for people, JSON for programs.  Pure: it makes them, and prints nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.errors import BenchError
+from benchmarks.results import Derived, Failure, Results, Row, Setting, SideFacts
+from benchmarks.schedule import Side
+from benchmarks.stats import Better, Comparison, Estimate, Outcome, Verdict, median
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SCHEMA = "bareboat-bench/1"
+"""Changes with the shape of the JSON; readers refuse what they do not know."""
+
+_STYLES = {
+    Outcome.SAME: "green",
+    Outcome.FASTER: "green",
+    Outcome.SLOWER: "yellow",
+    Outcome.UNRESOLVED: "dim",
+    Outcome.NOT_COMPARED: "red",
+}
+
+
+def format_value(value: float) -> str:
+    """Four significant digits, without an exponent."""
+    size = abs(value)
+    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
+    return f"{value:.{digits}f}"
+
+
+def format_estimate(estimate: Estimate, *, signed: bool = False) -> str:
+    """The value with its interval: ``1.05 [1.03, 1.07]``."""
+    value = format_value(estimate.value)
+    sign = "+" if signed and estimate.value > 0 else ""
+    return f"{sign}{value} [{format_value(estimate.low)}, {format_value(estimate.high)}]"
+
+
+def render(results: Results) -> Iterator[RenderableType]:
+    """The table, and under it what follows from it, what each side used, and what went wrong."""
+    from rich.table import Table
+    from rich.text import Text
+
+    setting = results.setting
+    nodes = ", ".join(setting.nodes)
+    done = max((len(row.bare) for row in results.rows), default=0)
+    table = Table(
+        title=f"{results.suite}: bare against container, medians of {done} rounds, 95 % intervals",
+        title_justify="left",
+    )
+    table.add_column("metric", no_wrap=True)
+    for name in ("bare", "container", "ratio", "added"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for row in results.rows:
+        table.add_row(*_cells(row), Text(str(row.verdict), style=_STYLES[row.verdict.outcome]))
+    yield table
+    for derived in results.derived:
+        yield Text(f"{derived.name}: {format_estimate(derived.estimate, signed=True)} {derived.unit}")
+    for facts in results.sides:
+        yield Text(f"{facts.place}, {facts.side}: {facts.library}; {facts.transport}")
+    yield Text(
+        f"image {setting.image}; job {setting.job_id} on {nodes} ({setting.cpus_per_node} processors each); "
+        f"seed {setting.seed}",
+        style="dim",
+    )
+    for failure in results.failures:
+        yield Text(f"failed: {failure.metric}: {failure.text}", style="red")
+        if failure.hint:
+            yield Text(f"  {failure.hint}")
+    if results.stopped:
+        yield Text(f"{results.stopped}: {done} of {setting.rounds} rounds are measured", style="yellow")
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    bare = f"{format_value(median(row.bare))} {row.unit}"
+    container = f"{format_value(median(row.container))} {row.unit}"
+    if row.comparison is None:
+        return row.metric, bare, container, "", ""
+    ratio, added = row.comparison.ratio, row.comparison.added
+    return row.metric, bare, container, format_estimate(ratio), format_estimate(added, signed=True)
+
+
+def to_json(results: Results) -> str:
+    """All of the results, the samples too."""
+    return json.dumps({"schema": SCHEMA, **asdict(results)}, indent=1) + "\n"
+
+
+def from_json(text: str) -> Results:
+    """Read what `to_json` wrote.  Raises BenchError for anything else."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BenchError(f"the results are not JSON: {error}") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        found = data.get("schema") if isinstance(data, dict) else None
+        raise BenchError(
+            f"the results have schema {found!r}, only {SCHEMA!r} can be read",
+            hint="they are of another version of bareboat, or not of bareboat",
+        )
+    try:
+        return _results(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BenchError(f"the results are damaged: {type(error).__name__}: {error}") from error
+
+
+def _results(data: dict[str, Any]) -> Results:
+    setting = {**data["setting"], "nodes": tuple(data["setting"]["nodes"])}
+    return Results(
+        suite=data["suite"],
+        setting=Setting(**setting),
+        rows=tuple(_row(item) for item in data["rows"]),
+        derived=tuple(
+            Derived(**{**item, "estimate": Estimate(**item["estimate"])}) for item in data["derived"]
+        ),
+        sides=tuple(SideFacts(**{**item, "side": Side(item["side"])}) for item in data["sides"]),
+        failures=tuple(Failure(**item) for item in data["failures"]),
+        stopped=data["stopped"],
+    )
+
+
+def _row(data: dict[str, Any]) -> Row:
+    comparison = data["comparison"]
+    if comparison is not None:
+        comparison = Comparison(
+            **{
+                **comparison,
+                "ratio": Estimate(**comparison["ratio"]),
+                "added": Estimate(**comparison["added"]),
+            }
+        )
+    changed = {
+        "better": Better(data["better"]),
+        "bare": tuple(data["bare"]),
+        "container": tuple(data["container"]),
+        "comparison": comparison,
+        "verdict": Verdict(**{**data["verdict"], "outcome": Outcome(data["verdict"]["outcome"])}),
+    }
+    return Row(**{**data, **changed})

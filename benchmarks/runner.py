@@ -1,0 +1,352 @@
+"""Runs steps through Slurm, one after the other, and keeps what they gave; nothing else starts processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Generic, TypeVar
+
+from benchmarks.errors import BenchError
+from benchmarks.progress import Progress
+from benchmarks.results import Failure
+from benchmarks.schedule import Side, Turn
+
+Cell = TypeVar("Cell")
+Value = TypeVar("Value")
+
+_GRACE = 15.0
+"""Seconds that srun has to end its step after it was told to."""
+
+_TAIL_LINES = 8
+_CONTAINER_VARIABLES = ("SLURM_CONTAINER", "SRUN_CONTAINER", "SALLOC_CONTAINER", "SBATCH_CONTAINER")
+
+
+class Stopped(Exception):
+    """The user or Slurm asked to stop (SIGINT, SIGTERM); what is measured is kept."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """How Slurm's commands are run.
+
+    environment: the whole environment; directory: where they run (the steps' working directory too, so it
+    must exist on the nodes), None: here; user: run as this user's name, with its groups (needs root), None:
+    as ourselves; srun_options and salloc_options: further options, as given.
+    """
+
+    environment: Mapping[str, str]
+    directory: str | None = None
+    user: str | None = None
+    srun_options: tuple[str, ...] = ()
+    salloc_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Nodes to measure on; ours: made here, hence released here."""
+
+    job_id: str
+    nodes: tuple[str, ...]
+    cpus_per_node: int
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step to run: shape, image (None: bare) and command; limit in seconds, after which it is ended."""
+
+    nodes: int
+    ranks: int
+    image: str | None
+    argv: tuple[str, ...]
+    limit: float
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a step printed, and how long srun took, in seconds of wall time."""
+
+    stdout: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(Generic[Cell, Value]):
+    """Complete pairs (bare, container) by cell, in order of rounds; what failed; why it ended early."""
+
+    pairs: Mapping[Cell, tuple[tuple[Value, Value], ...]]
+    failures: tuple[tuple[Cell, Failure], ...]
+    stopped: str
+
+
+def srun_command(allocation: Allocation, step: Step, extra: Sequence[str] = ()) -> tuple[str, ...]:
+    """Build srun's arguments for a step.  Pure.
+
+    Ranks are spread evenly; where a node gets more ranks than processors, srun is told that this is meant.
+    """
+    per_node = -(-step.ranks // step.nodes)
+    minutes = max(1, -(-int(step.limit) // 60) + 1)
+    command = [
+        "srun",
+        f"--jobid={allocation.job_id}",
+        f"--nodes={step.nodes}",
+        f"--ntasks={step.ranks}",
+        f"--ntasks-per-node={per_node}",
+        # Ends the step even if we are killed ourselves.
+        f"--time={minutes}",
+        "--kill-on-bad-exit=1",
+        "--input=none",
+    ]
+    if per_node > allocation.cpus_per_node:
+        command.append("--overcommit")
+    if step.image is not None:
+        command.append(f"--container={step.image}")
+    return (*command, *extra, *step.options, *step.argv)
+
+
+def run_step(client: Client, allocation: Allocation, step: Step) -> Output:
+    """Run a step and wait for it.
+
+    Raises BenchError with the end of its output when it fails or reaches its limit.
+    """
+    command = srun_command(allocation, step, client.srun_options)
+    what = describe_step(step)
+    start = time.perf_counter()
+    code, stdout, stderr = _run(client, command, limit=step.limit)
+    seconds = time.perf_counter() - start
+    if code is None:
+        raise BenchError(
+            f"{what} did not end within {step.limit:g} s and was stopped{_tail(stdout, stderr)}",
+            hint="give a longer --limit, or look why it hangs: run " + " ".join(command),
+        )
+    if code != 0:
+        raise BenchError(f"{what} failed with {_describe_code(code)}{_tail(stdout, stderr)}")
+    return Output(stdout, seconds)
+
+
+def describe_step(step: Step) -> str:
+    """Name a step in messages."""
+    where = f"in {step.image}" if step.image is not None else "bare"
+    nodes = "1 node" if step.nodes == 1 else f"{step.nodes} nodes"
+    ranks = "1 rank" if step.ranks == 1 else f"{step.ranks} ranks"
+    return f"{step.argv[0]} {where} ({ranks} on {nodes})"
+
+
+def measure(
+    turns: Sequence[Turn[Cell]],
+    run: Callable[[Cell, Side], Value],
+    describe: Callable[[Cell], str],
+    progress: Progress,
+) -> Measured[Cell, Value]:
+    """Run all turns and pair what they give; warm-up runs are dropped.
+
+    A failing run ends its cell, not the others: the cell keeps the pairs that it has.  Stopped ends all,
+    and what is measured is returned.
+    """
+    values: dict[tuple[int, Cell, Side], Value] = {}
+    failures: dict[Cell, Failure] = {}
+    stopped = ""
+    try:
+        for turn in turns:
+            progress.run(f"{describe(turn.cell)}, {turn.side}")
+            if turn.cell in failures:
+                continue
+            try:
+                value = run(turn.cell, turn.side)
+            except BenchError as error:
+                failures[turn.cell] = Failure(describe(turn.cell), str(error), error.hint)
+                progress.note(f"{describe(turn.cell)} is given up: {error}")
+                continue
+            if turn.round >= 0:
+                values[turn.round, turn.cell, turn.side] = value
+    except Stopped as error:
+        stopped = str(error)
+    pairs: dict[Cell, list[tuple[Value, Value]]] = {turn.cell: [] for turn in turns}
+    for round_number, cell, side in sorted(values, key=lambda key: key[0]):
+        other = values.get((round_number, cell, Side.CONTAINER))
+        if side is Side.BARE and other is not None:
+            pairs[cell].append((values[round_number, cell, side], other))
+    return Measured({cell: tuple(found) for cell, found in pairs.items()}, tuple(failures.items()), stopped)
+
+
+class Stop:
+    """Which signal asked to stop; 0: none."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM into Stopped.
+
+    Later ones are passed over, so that cleaning up is not cut short.  For the main thread only, since Python
+    runs signal handlers there.
+    """
+    stop = Stop()
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        if stop.number == 0:
+            stop.number = number
+            raise Stopped(number)
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextlib.contextmanager
+def allocate(
+    client: Client, *, nodes: int | None, minutes: int = 60, wait: float = 600.0, progress: Progress
+) -> Iterator[Allocation]:
+    """Use the allocation that we are in (SLURM_JOB_ID), or get one of whole nodes and release it at the end.
+
+    nodes None: all nodes of the present allocation, or 2 if the cluster has so many, else 1.  wait: seconds
+    to wait for nodes.  Raises BenchError when Slurm gives none, or the present allocation has fewer nodes.
+    """
+    present = client.environment.get("SLURM_JOB_ID", "")
+    if present:
+        allocation = _describe_job(client, present, ours=False)
+        if nodes is not None and nodes > len(allocation.nodes):
+            raise BenchError(
+                f"--nodes {nodes} was asked for, but job {present} has {len(allocation.nodes)}",
+                hint="ask for fewer nodes, or run outside of that job: a new one is allocated then",
+            )
+        yield allocation
+        return
+    job_id = ""
+    try:
+        job_id = _salloc(client, str(nodes or "1-2"), minutes, wait, progress)
+        yield _describe_job(client, job_id, ours=True)
+    finally:
+        if job_id:
+            _run(client, ("scancel", job_id), limit=60.0)
+
+
+def _salloc(client: Client, nodes: str, minutes: int, wait: float, progress: Progress) -> str:
+    progress.run(f"waiting for {nodes} nodes")
+    command = (
+        "salloc",
+        "--no-shell",
+        f"--nodes={nodes}",
+        "--exclusive",
+        f"--time={minutes}",
+        "--job-name=bareboat-bench",
+        *client.salloc_options,
+    )
+    code, stdout, stderr = _run(client, command, limit=wait)
+    granted = re.search(r"Granted job allocation (\d+)", stderr)
+    if code == 0 and granted:
+        return granted[1]
+    # salloc that was told to stop takes its request back; this is for the moment between grant and answer.
+    if asked := re.search(r"(?:Pending|Granted) job allocation (\d+)", stderr):
+        _run(client, ("scancel", asked[1]), limit=60.0)
+    why = f"within {wait:g} s" if code is None else f"({_describe_code(code)})"
+    raise BenchError(
+        f"Slurm gave no allocation of {nodes} nodes {why}{_tail(stdout, stderr)}",
+        hint="see sinfo; a partition or account can be given by --salloc-option",
+    )
+
+
+def _describe_job(client: Client, job_id: str, *, ours: bool) -> Allocation:
+    text = _require(client, ("scontrol", "--oneliner", "show", "job", job_id))
+    facts = dict(word.split("=", 1) for word in text.split() if "=" in word)
+    names = tuple(_require(client, ("scontrol", "show", "hostnames", facts.get("NodeList", ""))).split())
+    cpus = facts.get("NumCPUs", "")
+    if not names or not cpus.isdigit():
+        raise BenchError(
+            f"scontrol does not say nodes and processors of job {job_id}: {text.strip()[:200]!r}"
+        )
+    return Allocation(job_id, names, max(1, int(cpus) // len(names)), ours)
+
+
+def _require(client: Client, command: Sequence[str]) -> str:
+    code, stdout, stderr = _run(client, command, limit=60.0)
+    if code != 0:
+        how = "did not answer within 60 s" if code is None else f"failed with {_describe_code(code)}"
+        raise BenchError(
+            f"{' '.join(command)} {how}{_tail(stdout, stderr)}", hint="is slurmctld up? (scontrol ping)"
+        )
+    return stdout
+
+
+def _run(client: Client, command: Sequence[str], *, limit: float) -> tuple[int | None, str, str]:
+    """Run a command; its exit code is None if it reached its limit.  It never outlives this call."""
+    environment = {key: value for key, value in client.environment.items() if key not in _CONTAINER_VARIABLES}
+    identity = _identity(client.user)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=client.directory,
+            # Ctrl-C is ours to pass on: srun would only ask for a second one.
+            start_new_session=True,
+            text=True,
+            errors="replace",
+            user=identity[0] if identity else None,
+            group=identity[1] if identity else None,
+            extra_groups=identity[2] if identity else None,
+        )
+    except OSError as error:
+        raise BenchError(
+            f"{command[0]} cannot be started: {error.strerror} ({error.filename})",
+            hint="is Slurm's client in PATH?",
+        ) from error
+    try:
+        stdout, stderr = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        stdout, stderr = _end(process)
+        return None, stdout, stderr
+    except BaseException:
+        _end(process)
+        raise
+    return process.returncode, stdout, stderr
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Tell a command to end (srun then kills its step), and see to it that it does."""
+    process.terminate()
+    try:
+        return process.communicate(timeout=_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()
+
+
+def _identity(user: str | None) -> tuple[int, int, list[int]] | None:
+    if user is None:
+        return None
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError as error:
+        raise BenchError(f"there is no user {user} on this machine") from error
+    return entry.pw_uid, entry.pw_gid, os.getgrouplist(user, entry.pw_gid)
+
+
+def _describe_code(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _tail(stdout: str, stderr: str) -> str:
+    lines = [line for text in (stdout, stderr) for line in text.split("\n") if line.strip()][-_TAIL_LINES:]
+    return "".join(f"\n    {line[:300]}" for line in lines)
