@@ -37,13 +37,21 @@ static int stack(struct bb_root *root, int mount, struct bb_err *err)
 
 int bb_root_open(struct bb_root *root, const char *path, struct bb_err *err)
 {
+	struct stat status;
+
 	*root = (struct bb_root){ .fd = -1, .image = -1, .stage = -1, .upper = -1, .work = -1 };
 	root->stage = bb_mount_tmpfs("mode=0700", err);
 	if (root->stage < 0 || stack(root, root->stage, err) < 0)
 		goto out;
 	root->fd = bb_mount_clone(AT_FDCWD, path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
 				  "open the image", err);
-	if (root->fd < 0 || stack(root, root->fd, err) < 0)
+	if (root->fd < 0)
+		goto out;
+	if (fstat(root->fd, &status) < 0 || !S_ISDIR(status.st_mode)) {
+		bb_fail(err, ENOTDIR, "open the image", path);
+		goto out;
+	}
+	if (stack(root, root->fd, err) < 0)
 		goto out;
 	root->image = lookup(root->fd, "/", O_PATH | O_DIRECTORY);
 	if (root->image < 0) {
