@@ -8,8 +8,9 @@ here and again in C, before anything of it runs.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -62,7 +63,8 @@ class Operation:
 
 
 def _is_path(text: str) -> bool:
-    return text.startswith("/")
+    # PATH_MAX with the NUL: the kernel takes no longer one (path_resolution(7)).
+    return text.startswith("/") and len(os.fsencode(text)) < 4096
 
 
 def _is_flags(text: str) -> bool:
@@ -98,9 +100,9 @@ class _Argument:
     test: Callable[[str], bool]
 
 
-_SOURCE = _Argument("source", "an absolute path", _is_path)
-_TARGET = _Argument("target", "an absolute path", _is_path)
-_PATH = _Argument("path", "an absolute path", _is_path)
+_SOURCE = _Argument("source", "an absolute path of less than 4096 bytes", _is_path)
+_TARGET = _Argument("target", "an absolute path of less than 4096 bytes", _is_path)
+_PATH = _Argument("path", "an absolute path of less than 4096 bytes", _is_path)
 _FLAGS = _Argument("flags", 'rw or ro, and ",optional" after it or not', _is_flags)
 _TYPES = _Argument("types", "file system types with commas between them", _is_types)
 _MODE = _Argument("mode", "four octal digits", _is_mode)
@@ -132,7 +134,9 @@ def encode(operations: Iterable[Operation]) -> bytes:
     NUL byte, an argument that is not what its verb needs, or a program of more than ``LIMIT`` bytes.
     """
     strings = [MAGIC, VERSION]
-    for operation in operations:
+    plan = tuple(operations)
+    _check_root(plan)
+    for operation in plan:
         _check(operation)
         strings.append(operation.verb.value)
         strings.extend(operation.args)
@@ -174,7 +178,14 @@ def decode(data: bytes) -> tuple[Operation, ...]:
     if index != len(strings) - 1:
         what = "it has no end" if index >= len(strings) else "something follows its end"
         raise BareboatError(f"a malformed program: {what}")
+    _check_root(operations)
     return tuple(operations)
+
+
+def _check_root(operations: Sequence[Operation]) -> None:
+    """Raise BareboatError unless the first operation, and only that, makes the root."""
+    if [at for at, operation in enumerate(operations) if operation.verb is Verb.ROOT_DIR] != [0]:
+        raise BareboatError("a malformed program: root-dir must come first and once")
 
 
 def _read(strings: list[str], index: int) -> Operation:

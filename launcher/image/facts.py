@@ -1,0 +1,171 @@
+"""Probe of an image's root: is it one, for this processor, and what does it say about itself.  Reads only.
+
+Every path is resolved inside the root by ``mpi_abi.RootView``; nothing of the image is executed.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import BareboatError
+from mpi_abi.elf import machine_name
+from mpi_abi.rootfs import RootView
+
+_TEXT_LIMIT = 256 * 1024
+"""Longest text that is read from an image, in bytes; a passwd of more would not fit into a program."""
+
+_COMMAND_DIRS = ("/bin", "/usr/bin")
+_SYSTEM_DIRS = ("/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/sbin", "/usr/sbin")
+
+# What a kernel also runs, beside programs for its own machine (uname(2)).
+_ALSO = {"x86_64": {"i386", "x32"}, "aarch64": {"arm"}, "ppc64": {"ppc"}}
+_ELF_PLACES = (
+    "/bin/sh", "/usr/bin/env", "/bin/busybox", "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1",
+    "/lib64/ld64.so.2", "/lib/ld64.so.1", "/lib/ld-linux-riscv64-lp64d.so.1",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """An image's root.  ``present`` holds which of the container paths that were asked about exist in it,
+    ``held`` which of these are more than an empty directory.
+
+    ``machine`` is the architecture of its programs as uname(2) would call it, "" where none was found;
+    ``environment`` the variables of its /etc/environment; ``localtime`` the canonical container path behind
+    its /etc/localtime, "" where that leads nowhere.
+    """
+
+    name: str
+    path: str
+    os_name: str
+    machine: str
+    environment: tuple[tuple[str, str], ...]
+    passwd: str
+    group: str
+    localtime: str
+    present: frozenset[str]
+    held: frozenset[str]
+
+
+def probe_root(view: RootView, *, name: str, path: str, paths: Iterable[str] = ()) -> ImageFacts:
+    """Read an image's facts; ``paths`` are container paths that are asked for existence.
+
+    Raises BareboatError where the directory is no root file system, naming what it lacks.
+    """
+    _require_root(view, path)
+    present = frozenset(asked for asked in paths if view.resolve(asked) is not None)
+    return ImageFacts(
+        name=name,
+        path=path,
+        os_name=_os_name(read_text(view, "/etc/os-release")),
+        machine=_machine(view),
+        environment=parse_environment(read_text(view, "/etc/environment")),
+        passwd=read_text(view, "/etc/passwd"),
+        group=read_text(view, "/etc/group"),
+        localtime=view.canonical("/etc/localtime") or "",
+        present=present,
+        held=frozenset(asked for asked in present if not view.is_dir(asked) or view.names(asked)),
+    )
+
+
+def check_machine(image: ImageFacts, machine: str) -> None:
+    """Raise BareboatError where the image's programs are not for ``machine`` (of uname(2)).  Pure."""
+    if not image.machine or image.machine in {machine, *_ALSO.get(machine, ())}:
+        return
+    raise BareboatError(
+        f"the image {image.path} is for {image.machine}, this host is {machine}",
+        hint=f"use an image that was built for {machine}",
+    )
+
+
+def read_text(view: RootView, path: str) -> str:
+    """Read a text file of the container; "" where it is missing, unreadable, no regular file or too long."""
+    found = view.resolve(path)
+    if found is None:
+        return ""
+    try:
+        # A FIFO or a device in an image must not hold up or feed the reader.
+        status = Path(found).stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _TEXT_LIMIT:
+            return ""
+        return Path(found).read_bytes().decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
+def parse_environment(text: str) -> tuple[tuple[str, str], ...]:
+    """Parse /etc/environment: ``NAME=VALUE`` lines, comments, optional ``export`` and quotes (pam_env(8)).
+
+    enroot keeps an image's variables there too.  Lines of another form are passed over; of several for a name
+    the last counts.
+    """
+    found: dict[str, str] = {}
+    for line in text.split("\n"):
+        match = re.fullmatch(r"\s*(?:export\s+)?([^\s=#'\"]+)=(.*?)\s*", line)
+        if match is None or "\0" in line:
+            continue
+        value = match[2]
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        found[match[1]] = value
+    return tuple(found.items())
+
+
+def elf_machine(path: str) -> str:
+    """Name the architecture of the ELF file at host ``path`` as uname(2) would; "" where it is none."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(20)
+    except OSError:
+        return ""
+    return machine_name(head) or ""
+
+
+def _require_root(view: RootView, path: str) -> None:
+    if view.resolve("/oci-layout") is not None and view.resolve("/index.json") is not None:
+        raise BareboatError(
+            f"cannot run {path}: it is an OCI layout, and only root directories can be run yet",
+            hint="unpack it and name the directory",
+        )
+    if view.resolve("/config.json") is not None and view.resolve("/rootfs") is not None:
+        raise BareboatError(
+            f"cannot run {path}: it is an OCI bundle, and only root directories can be run yet",
+            hint=f"name its root: {posixpath.join(path, 'rootfs')}",
+        )
+    lacks = [
+        " or ".join(places)
+        for places in (_COMMAND_DIRS, _SYSTEM_DIRS)
+        if not any(view.is_dir(place) for place in places)
+    ]
+    if lacks:
+        raise BareboatError(
+            f"{path} is not an image: it has no {', and no '.join(lacks)}",
+            hint="name the directory that holds the image's root file system",
+        )
+
+
+def _machine(view: RootView) -> str:
+    for place in _ELF_PLACES:
+        if machine := _machine_at(view, place):
+            return machine
+    # No shell and no loader that we know: ask the first programs there are.
+    for directory in _COMMAND_DIRS:
+        for name in view.names(directory)[:50]:
+            if machine := _machine_at(view, posixpath.join(directory, name)):
+                return machine
+    return ""
+
+
+def _machine_at(view: RootView, path: str) -> str:
+    found = view.resolve(path) if view.is_file(path) else None
+    return elf_machine(found) if found else ""
+
+
+def _os_name(text: str) -> str:
+    match = re.search(r"^PRETTY_NAME=[\"']?(.*?)[\"']?\s*$", text, re.MULTILINE)
+    return match[1] if match else ""

@@ -1,0 +1,114 @@
+"""What ``--container=`` names.  In this release, a directory; everything else gets one clear answer."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import BareboatError
+
+_MAGICS = (
+    (0, b"hsqs", "a squashfs image"),
+    (32, b"SIF_MAGIC", "a SIF image"),
+    (257, b"ustar", "a tar archive"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (0, b"\xfd7zXZ\x00", "an xz archive"),
+    (0, b"BZh", "a bzip2 archive"),
+)
+
+# [HOST[:PORT]/]NAME[/NAME]...[:TAG][@ALGORITHM:DIGEST], the grammar of OCI's distribution references.
+_REGISTRY = re.compile(
+    r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@[\w+.-]+:[0-9a-fA-F]+)?"
+)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):/?/?[^/]")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDirectory:
+    """An image that is a directory; ``path`` is absolute, ``name`` what the user wrote."""
+
+    name: str
+    path: str
+
+
+def resolve_reference(name: str, *, cwd: str) -> ImageDirectory:
+    """Say what ``name`` means, relative to ``cwd``.
+
+    Raises BareboatError, one text per case: missing, a component that cannot be searched, a file and of which
+    format, a registry reference, a directory that cannot be read.
+    """
+    path = posixpath.normpath(posixpath.join(cwd, name))
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 (a string stays a string: any bytes can be a file name)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _missing(name, path) from error
+    except PermissionError as error:
+        raise BareboatError(
+            f"cannot reach the image {path}: {_unsearchable(path)} may not be searched by you",
+            hint="ask its owner for search permission (chmod o+x), or use an image elsewhere",
+        ) from error
+    except OSError as error:
+        raise BareboatError(f"cannot reach the image {path}: {error.strerror}") from error
+    if stat.S_ISREG(mode):
+        raise _not_a_directory(path)
+    if not stat.S_ISDIR(mode):
+        raise BareboatError(f"{path} is not an image: neither a directory nor a file")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise BareboatError(
+            f"cannot read the image {path}: permission denied",
+            hint="ask its owner for read and search permission (chmod o+rx)",
+        )
+    return ImageDirectory(name, path)
+
+
+def _missing(name: str, path: str) -> BareboatError:
+    later = "this release runs images that are directories; unpack it and name the directory"
+    scheme = _SCHEME.match(name)
+    if scheme:
+        return BareboatError(f"cannot run {name!r}: {scheme[1]} references are not supported yet", hint=later)
+    looks = not name.startswith((".", "/", "~")) and _REGISTRY.fullmatch(name) is not None
+    if looks and re.search(r"[:@]", name):
+        return BareboatError(
+            f"cannot run {name!r}: no such directory, and registry references are not supported yet",
+            hint=later,
+        )
+    if name.startswith("~"):
+        return BareboatError(
+            f"the image {path} does not exist",
+            hint="the shell expands ~ only at the start of a word: write $HOME",
+        )
+    hint = "check the path on the node that runs the step: its /tmp and local disks are its own"
+    return BareboatError(f"the image {path} does not exist", hint=hint)
+
+
+def _not_a_directory(path: str) -> BareboatError:
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        return BareboatError(f"cannot read the image {path}: {(error.strerror or '').lower()}")
+    for offset, magic, what in _MAGICS:
+        if head[offset : offset + len(magic)] == magic:
+            return BareboatError(
+                f"cannot run {path}: it is {what}, and only directories can be run yet",
+                hint="unpack it and name the directory",
+            )
+    return BareboatError(
+        f"{path} is not an image: it is a file of no known image format",
+        hint="name the directory that holds the image's root file system",
+    )
+
+
+def _unsearchable(path: str) -> str:
+    """Find the first directory on the way to ``path`` that may not be searched."""
+    at = "/"
+    for part in path.split("/"):
+        at = posixpath.join(at, part)
+        if not os.access(at, os.X_OK):
+            return at
+    return path

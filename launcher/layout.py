@@ -1,0 +1,297 @@
+"""The mounts of a container: what of the host is shown, and where.  Pure.
+
+The rank sees the host's kernel, devices and scratch, the user's own directories, the network file systems and
+the identity that others know the user by; the rest is the image.  Each part can be switched off (``View``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from launcher.config import SiteConfig, View
+from launcher.errors import BareboatError
+from launcher.host import ZONEINFO, HostFacts, MountPoint, User, mounts_of_types
+from launcher.image.facts import ImageFacts
+from launcher.program import Operation, Origin, Verb
+from launcher.request import Request
+
+RESOLVER_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname")
+MUNGE = "/run/munge"
+PRIVATE = "/run/bareboat"
+"""Directory of the container that is bareboat's own, on the fresh /run."""
+
+_KERNEL = (
+    (View.PROC, "/proc", "processes: the container shares the host's"),
+    (View.SYS, "/sys", "devices and the step's cgroup"),
+    (View.DEV, "/dev", "devices, shared memory, terminals and message queues"),
+    (View.TMP, "/tmp", "scratch that the ranks of a node share"),
+    (View.TMP, "/var/tmp", "scratch that the ranks of a node share"),
+)
+_UTC = {"", "UTC", "Etc/UTC", "UCT", "Etc/UCT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal"}
+
+
+class Step(Protocol):
+    """What the layout needs of ``slurm.step.StepFacts``."""
+
+    @property
+    def pmi_dirs(self) -> tuple[str, ...]: ...
+    @property
+    def spool_dir(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The mount operations in their order, what to tell about them, and the network mounts that match."""
+
+    operations: tuple[Operation, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    network: tuple[MountPoint, ...]
+    environment: tuple[Operation, ...]
+    cwd: str
+
+    def binds(self) -> tuple[tuple[str, str], ...]:
+        """Pairs (container path, host path) of everything of the host that the container shows."""
+        network = tuple((mount.target, mount.target) for mount in self.network)
+        shown = tuple((op.args[1], op.args[0]) for op in self.operations if op.verb is Verb.BIND)
+        return network + shown
+
+
+def lay_out(
+    request: Request, config: SiteConfig, host: HostFacts, image: ImageFacts, step: Step | None
+) -> Layout:
+    """Decide the mounts.
+
+    ``host.present`` and ``image.present`` must have been asked about ``host_paths`` and ``image_paths``.
+    Raises BareboatError for a mount of the user whose source is missing.
+    """
+    work = _Work(request, config, host, image)
+    work.kernel()
+    work.own_directories()
+    work.network_mounts()
+    work.identity()
+    work.timezone()
+    if step is not None:
+        work.step(step)
+    work.asked_mounts()
+    work.working_directory()
+    work.prologs()
+    return Layout(
+        tuple(work.operations),
+        tuple(work.notes),
+        tuple(work.warnings),
+        work.network,
+        tuple(work.environment),
+        work.cwd,
+    )
+
+
+def host_paths(request: Request, config: SiteConfig, step: Step | None) -> tuple[str, ...]:
+    """List the host paths whose existence ``lay_out`` asks about."""
+    paths = [mount.source for mount in (*request.mounts, *config.mounts)]
+    paths += [path for _, path, _ in _KERNEL]
+    paths += [*RESOLVER_FILES, MUNGE, "/etc/localtime", request.cwd, request.environment.get("TMPDIR", "")]
+    if step is not None:
+        paths += [*step.pmi_dirs, step.spool_dir or ""]
+    return tuple(path for path in dict.fromkeys(paths) if path.startswith("/"))
+
+
+def image_paths(request: Request, config: SiteConfig, host: HostFacts) -> tuple[str, ...]:
+    """List the container paths whose existence in the image ``lay_out`` asks about."""
+    network = [mount.target for mount in mounts_of_types(host.mounts, config.network_types)]
+    return (request.cwd, host.user.shell or "/bin/sh", ZONEINFO + (host.timezone or "UTC"), *network)
+
+
+class _Work:
+    """A layout while it is being decided."""
+
+    def __init__(self, request: Request, config: SiteConfig, host: HostFacts, image: ImageFacts) -> None:
+        self.request, self.config, self.host, self.image = request, config, host, image
+        self.operations: list[Operation] = [
+            Operation(Verb.ROOT_DIR, (image.path,), "the image, read-only", Origin.USER)
+        ]
+        self.environment: list[Operation] = []
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.network: tuple[MountPoint, ...] = ()
+        self.cwd = request.cwd
+
+    def on(self, view: View) -> bool:
+        return view in self.config.views and view not in self.request.without
+
+    def bind(
+        self,
+        source: str,
+        reason: str,
+        *,
+        target: str = "",
+        flags: str = "rw",
+        origin: Origin = Origin.DEFAULT,
+    ) -> None:
+        """Add a bind, unless an earlier one shows the same already."""
+        target = target or source
+        if not (target == source and self.shows(source)):
+            self.operations.append(Operation(Verb.BIND, (source, target, flags), reason, origin))
+
+    def shows(self, path: str) -> bool:
+        """Whether the container shows the host's ``path`` at the same place already."""
+        shown = False
+        for operation in self.operations:
+            if operation.verb is Verb.BIND and beneath(path, operation.args[1]):
+                shown = operation.args[0] == operation.args[1]
+            elif operation.verb is Verb.TMPFS and beneath(path, operation.args[0]):
+                shown = False
+        return shown or any(beneath(path, mount.target) for mount in self.network)
+
+    def kernel(self) -> None:
+        for view, path, reason in _KERNEL:
+            if self.on(view) and path in self.host.present:
+                self.bind(path, reason)
+        reason = "fresh: the host's sockets and daemons stay outside"
+        self.operations.append(Operation(Verb.TMPFS, ("/run", "mode=0755"), reason))
+
+    def own_directories(self) -> None:
+        home = self.host.user.home
+        if self.on(View.HOME) and home.strip("/") and home in self.host.present:
+            self.bind(home, "your home directory")
+        elif self.on(View.HOME):
+            self.notes.append(f"no home directory: {home or 'none is known'} does not exist on this host")
+        scratch = self.request.environment.get("TMPDIR", "")
+        if self.on(View.TMP) and scratch in self.host.present:
+            self.bind(scratch, "scratch that TMPDIR names")
+
+    def network_mounts(self) -> None:
+        types = self.config.network_types
+        if not (self.on(View.NETWORK) and types):
+            return
+        found = mounts_of_types(self.host.mounts, types)
+        self.network = tuple(mount for mount in found if mount.target not in self.image.held)
+        for mount in found:
+            if mount.target in self.image.held:
+                self.notes.append(
+                    f"the {mount.fstype} mount {mount.target} is not shown: the image has a directory there"
+                )
+        reason = "network file systems, by the mount table at the start"
+        self.operations.append(Operation(Verb.BIND_FSTYPES, (",".join(types), "rw"), reason))
+
+    def identity(self) -> None:
+        if self.on(View.RESOLVER):
+            for path in RESOLVER_FILES:
+                if path in self.host.present:
+                    self.bind(path, "name resolution as on the host", flags="ro,optional")
+        if self.on(View.USERS):
+            user = self.host.user
+            shell = user.shell if user.shell in self.image.present else "/bin/sh"
+            reason = f"the image's, with {user.name}"
+            passwd, group = passwd_text(self.image.passwd, user, shell), group_text(self.image.group, user)
+            self.operations.append(Operation(Verb.FILE, ("/etc/passwd", "0644", passwd), reason))
+            self.operations.append(Operation(Verb.FILE, ("/etc/group", "0644", group), f"{reason}'s groups"))
+
+    def timezone(self) -> None:
+        """Show the host's time zone.
+
+        A bind over a link into the image's zone database would put the host's zone under another zone's name,
+        so where the image's /etc/localtime is such a link, TZ says the zone instead.
+        """
+        zone, own = self.host.timezone, self.image.localtime.removeprefix(ZONEINFO)
+        if not self.on(View.TIMEZONE) or "/etc/localtime" not in self.host.present:
+            return
+        if zone and (zone == own or (zone in _UTC and own in _UTC)):
+            return
+        if zone and ZONEINFO + zone in self.image.present:
+            self._default_zone(zone)
+        elif self.image.localtime in {"", "/etc/localtime"}:
+            self.bind("/etc/localtime", "the host's time zone", flags="ro,optional")
+        else:
+            target = f"{PRIVATE}/localtime"
+            self.bind("/etc/localtime", "the host's time zone", target=target, flags="ro,optional")
+            self._default_zone(f":{target}")
+
+    def _default_zone(self, value: str) -> None:
+        self.environment.append(Operation(Verb.ENV_DEFAULT, ("TZ", value), "the host's time zone"))
+
+    def step(self, step: Step) -> None:
+        if self.on(View.PMI):
+            for path in step.pmi_dirs:
+                self.bind(path, "the step's PMI directory", flags="rw,optional", origin=Origin.STEP)
+        if self.on(View.MUNGE) and MUNGE in self.host.present:
+            reason = "munge's socket: credentials of Slurm and PMIx"
+            self.bind(MUNGE, reason, flags="rw,optional", origin=Origin.STEP)
+        if self.on(View.SPOOL) and step.spool_dir:
+            reason = "the job's spool directory, where its script lies"
+            self.bind(step.spool_dir, reason, flags="rw,optional", origin=Origin.STEP)
+
+    def asked_mounts(self) -> None:
+        for mount in self.config.mounts:
+            flags = "ro,optional" if mount.read_only else "rw,optional"
+            self.bind(mount.source, "the site's", target=mount.target, flags=flags, origin=Origin.SITE)
+            if mount.source not in self.host.present:
+                self.notes.append(
+                    f"the site's mount {mount.source} is left out: it does not exist on this host"
+                )
+        for mount in self.request.mounts:
+            if mount.source not in self.host.present:
+                raise BareboatError(
+                    f"cannot mount {mount.source}: it does not exist, or you cannot reach it",
+                    hint="check BAREBOAT_MOUNTS and --mount; the path must exist on every node of the step",
+                )
+            flags = "ro" if mount.read_only else "rw"
+            operation = Operation(Verb.BIND, (mount.source, mount.target, flags), "asked for", Origin.USER)
+            self.operations.append(operation)
+
+    def working_directory(self) -> None:
+        cwd = self.request.cwd
+        if self._is_mounted(cwd):
+            return
+        # The fresh /run hides the image's.
+        if cwd in self.image.present and not beneath(cwd, "/run"):
+            self.notes.append(f"the working directory {cwd} is the image's own")
+        elif not self.on(View.CWD) or cwd not in self.host.present:
+            self.cwd = "/"
+            why = "its part of the view is off" if cwd in self.host.present else "it is not on this host"
+            self.warnings.append(
+                f"the working directory {cwd} is not in the container ({why}): starting in /"
+            )
+        else:
+            self.bind(cwd, "the working directory, which is not in the image")
+            self.notes.append(f"the working directory {cwd} is not in the image and is bound")
+
+    def _is_mounted(self, path: str) -> bool:
+        targets = [op.args[1] for op in self.operations if op.verb is Verb.BIND]
+        return any(beneath(path, target) for target in [*targets, *(mount.target for mount in self.network)])
+
+    def prologs(self) -> None:
+        for path in self.request.task_prologs:
+            source = f"{self.host.libexec}/noop"
+            reason = "a prolog of the tasks: it has run on the host, and Slurm runs it again inside"
+            self.bind(source, reason, target=path, flags="ro", origin=Origin.STEP)
+
+
+def beneath(path: str, top: str) -> bool:
+    """Whether ``path`` is ``top`` or lies in it.  Both are absolute and without ``..``."""
+    return top in {"/", path} or path.startswith(top.rstrip("/") + "/")
+
+
+def passwd_text(text: str, user: User, shell: str) -> str:
+    """Put the user into the text of a passwd file, in place of those of that name or number (passwd(5))."""
+    line = ":".join([user.name, "x", str(user.uid), str(user.gid), user.gecos, user.home or "/", shell])
+    return _merge(text, [(user.name, user.uid, line)])
+
+
+def group_text(text: str, user: User) -> str:
+    """Put the user's groups into the text of a group file, in place of their namesakes (group(5))."""
+    return _merge(text, [(name, gid, f"{name}:x:{gid}:") for gid, name in user.groups])
+
+
+def _merge(text: str, entries: Iterable[tuple[str, int, str]]) -> str:
+    entries = tuple(entries)
+    names = {name for name, _, _ in entries}
+    numbers = {str(number) for _, number, _ in entries}
+    kept = []
+    for line in text.split("\n"):
+        fields = line.split(":")
+        if line and fields[0] not in names and (len(fields) < 3 or fields[2] not in numbers):
+            kept.append(line)
+    return "".join(f"{line}\n" for line in [*kept, *(line for _, _, line in entries)])

@@ -1,0 +1,126 @@
+"""The plan: the whole container, decided.
+
+Pure: facts go in, a frozen and printable list of operations comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from launcher.config import MpiMode, SiteConfig
+from launcher.environment import apply_environment, plan_environment
+from launcher.image.facts import ImageFacts
+from launcher.layout import PRIVATE, Layout
+from launcher.program import Operation, Origin, Verb, encode
+from launcher.request import Request
+
+if TYPE_CHECKING:
+    from mpi_abi import Swap
+
+MPI_DIR = f"{PRIVATE}/mpi"
+"""Directory of the container in which the host's MPI lies."""
+
+MOUNT_VERBS = frozenset({Verb.ROOT_DIR, Verb.BIND, Verb.BIND_FSTYPES, Verb.TMPFS})
+FILE_VERBS = frozenset({Verb.FILE, Verb.SYMLINK})
+ENVIRONMENT_VERBS = frozenset(
+    {Verb.ENV_SET, Verb.ENV_DEFAULT, Verb.ENV_UNSET, Verb.ENV_PREPEND, Verb.ENV_APPEND}
+)
+_CHANGES = {"set": Verb.ENV_SET, "prepend": Verb.ENV_PREPEND, "unset": Verb.ENV_UNSET}
+
+
+@dataclass(frozen=True, slots=True)
+class MpiDecision:
+    """What was decided about MPI.
+
+    ``verdict`` is "" where nothing was judged; ``swap`` is None where the program gets what the image has;
+    ``reasons`` are those of the verdict; ``warning`` says what a forced swap risks.
+    """
+
+    mode: MpiMode
+    verdict: str = ""
+    image_library: str = ""
+    host_library: str = ""
+    reasons: tuple[str, ...] = ()
+    warning: str = ""
+    swap: Swap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A container: its operations in their order, and what there is to tell about them.
+
+    ``program`` is the container path of the program, "" where none was named or found; ``network`` the mount
+    points that the types of ``bind-fstypes`` match now; ``missing`` the mount points that the image lacks.
+    """
+
+    image: str
+    os_name: str
+    operations: tuple[Operation, ...]
+    mpi: MpiDecision
+    program: str = ""
+    argv: tuple[str, ...] = ()
+    network: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the program that the C core runs."""
+        return encode(self.operations)
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return what the plan makes of ``environment``."""
+        return apply_environment(self.operations, environment)
+
+
+def make_plan(
+    request: Request,
+    config: SiteConfig,
+    image: ImageFacts,
+    layout: Layout,
+    mpi: MpiDecision,
+    *,
+    program: str = "",
+    missing: tuple[str, ...] = (),
+    warnings: tuple[str, ...] = (),
+) -> Plan:
+    """Put the plan together.
+
+    ``missing`` are the mount points that the image lacks, ``warnings`` those of the probes.
+    """
+    covers = tuple(
+        Operation(Verb.BIND, (cover.source, cover.target, "ro"), cover.reason, Origin.SWAP)
+        for cover in (mpi.swap.covers if mpi.swap else ())
+    )
+    changes = tuple(
+        Operation(
+            _CHANGES[change.action],
+            (change.name,) if change.action == "unset" else (change.name, change.value),
+            change.reason,
+            Origin.SWAP,
+        )
+        for change in (mpi.swap.environment if mpi.swap else ())
+    )
+    reason = "no program of the image gains rights (prctl(2), PR_SET_NO_NEW_PRIVS)"
+    return Plan(
+        image=image.path,
+        os_name=image.os_name,
+        operations=(
+            *layout.operations,
+            *covers,
+            *plan_environment(request, config, image),
+            *layout.environment,
+            *changes,
+            Operation(Verb.CWD, (layout.cwd,), "the working directory of the caller"),
+            Operation(Verb.NO_NEW_PRIVS, (), reason),
+        ),
+        mpi=mpi,
+        program=program,
+        argv=request.program,
+        network=tuple(mount.target for mount in layout.network),
+        missing=missing,
+        notes=layout.notes,
+        warnings=(*layout.warnings, *warnings, *([mpi.warning] if mpi.warning else [])),
+    )

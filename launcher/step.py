@@ -1,0 +1,55 @@
+"""Entry of the SPANK plugin: ``python -I -m launcher.step -- ARGV...``, once per node and step, as the user.
+
+The environment and the working directory are the task's.  Standard output gets the program's bytes, standard
+error warnings or the one message of a failure, which the plugin passes on to the user.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from slurm.step import read_step
+
+from launcher.errors import BareboatError
+from launcher.launch import prepare
+from launcher.messages import describe, known_errors
+
+
+def make_program(
+    argv: Sequence[str], *, environment: Mapping[str, str], cwd: str
+) -> tuple[bytes, tuple[str, ...]]:
+    """Plan the step's container: the program's bytes, and the warnings."""
+    image = environment.get("SLURM_CONTAINER", "")
+    if not image:
+        raise BareboatError(
+            "SLURM_CONTAINER is not set: there is no image to run", hint="this is for bareboat's Slurm plugin"
+        )
+    step = read_step(environment, argv=tuple(argv), cwd=cwd)
+    # A program that is missing is Slurm's to report, with its own exit code; the reason is told beforehand.
+    plan = prepare(image, argv, environment=environment, cwd=cwd, step=step, needs_program=False)
+    return plan.encode(), plan.warnings
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the entry; returns its exit code."""
+    argv = tuple(arguments[1:] if arguments[:1] == ["--"] else arguments)
+    try:
+        program, warnings = make_program(argv, environment=os.environ, cwd=str(Path.cwd()))
+    except known_errors() as error:
+        sys.stderr.write(describe(error))
+        return 125
+    except OSError as error:
+        sys.stderr.write(f"bareboat: error: cannot plan the container: {error}\n")
+        return 125
+    for warning in warnings:
+        sys.stderr.write(f"bareboat: warning: {warning}\n")
+    sys.stdout.buffer.write(program)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
