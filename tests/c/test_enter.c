@@ -227,6 +227,7 @@ static void test_failures_are_named(void **state)
 	fails(PROGRAM("root-dir", image, "bind", gone, "/x", "ro"), ENOENT, "bind", gone);
 	fails(PROGRAM("root-dir", image, "bind", name, "/loop/x", "ro"), ELOOP, "find the mount point", "/loop/x");
 	fails(PROGRAM("root-dir", image, "bind", dir, "/etc/name", "ro"), ENOTDIR, "mount on", "/etc/name");
+	fails(PROGRAM("root-dir", image, "bind", name, "/usr", "ro"), EISDIR, "mount on", "/usr");
 	fails(PROGRAM("root-dir", image, "bind", dir, "/usr", "ro", "bind", name, "/usr/not/there", "ro"), ENOENT,
 	      "find the mount point", "/usr/not/there");
 	fails(PROGRAM("root-dir", image, "tmpfs", "/usr", "nonsense=1"), EINVAL, "set tmpfs options", "nonsense=1");
