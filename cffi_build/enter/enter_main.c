@@ -16,6 +16,8 @@
 
 enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
+static const char own_fds[] = "/proc/self/fd/";
+
 extern char **environ;
 
 static int get(void *data, const char *name, char *value, size_t size)
@@ -51,7 +53,12 @@ static int read_program(const char *path, char *data, size_t size, size_t *lengt
 	for (*length = 0; got > 0 && *length < size; *length += (size_t)got)
 		got = read(fd, data + *length, size - *length);
 	bb_close(&fd);
-	return got < 0 ? bb_fail(err, errno, "read the program", path) : 0;
+	if (got < 0)
+		return bb_fail(err, errno, "read the program", path);
+	/* The memfd that `bareboat run` hands over is none of the application's business. */
+	if (!strncmp(path, own_fds, sizeof own_fds - 1))
+		close(atoi(path + sizeof own_fds - 1));
+	return 0;
 }
 
 /* Finds `name` as execvp(3) would, so that a failure can be told apart: NOT_FOUND or NOT_EXECUTABLE, else 0. */

@@ -5,21 +5,38 @@
 
 #include "plugin.h"
 
+/* One line of `text`, which ends at `end`; what the planner says begins with "bareboat: " already. */
+static void say_line(const char *node, const char *text, const char *end)
+{
+	static const char name[] = "bareboat: ";
+	char line[sizeof((struct bb_share *)0)->text + 256];
+	size_t at = bb_put(line, sizeof line, 0, name);
+
+	if (!strncmp(text, name, sizeof name - 1))
+		text += sizeof name - 1;
+	at = bb_put(line, sizeof line, at, node);
+	while (text < end && at < sizeof line - 2)
+		line[at++] = *text++;
+	line[at++] = '\n';
+	line[at] = '\0';
+	/* One write a line, so that the lines of several nodes do not mix (pipe(7)). */
+	if (write(STDERR_FILENO, line, at) < 0)
+		slurm_error("%s", line);
+}
+
 void bb_say(spank_t sp, const char *text)
 {
-	char line[sizeof((struct bb_share *)0)->text + 256], node[128];
-	size_t at = bb_put(line, sizeof line, 0, "bareboat: ");
+	char node[128];
+	bool named = spank_getenv(sp, "SLURMD_NODENAME", node, sizeof node - 2) == ESPANK_SUCCESS;
 
-	if (spank_getenv(sp, "SLURMD_NODENAME", node, sizeof node) == ESPANK_SUCCESS) {
-		at = bb_put(line, sizeof line, at, node);
-		at = bb_put(line, sizeof line, at, ": ");
+	bb_put(node, sizeof node, named ? strlen(node) : 0, named ? ": " : "");
+	while (*text) {
+		const char *end = strchrnul(text, '\n');
+
+		if (end > text)
+			say_line(node, text, end);
+		text = *end ? end + 1 : end;
 	}
-	at = bb_put(line, sizeof line, at, text);
-	while (at && line[at - 1] == '\n')
-		line[--at] = '\0';
-	at = bb_put(line, sizeof line, at, "\n");
-	if (write(STDERR_FILENO, line, at) < 0)
-		slurm_error("bareboat: %s", text);
 }
 
 void bb_die(spank_t sp, const char *text)

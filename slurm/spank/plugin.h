@@ -73,7 +73,7 @@ bool bb_alive(pid_t pid);
 /* Seconds of a clock that only goes forward. */
 long bb_now(void);
 
-/* message.c: one line to the user's terminal: "bareboat: NODE: TEXT". */
+/* message.c: to the user's terminal, each line as "bareboat: NODE: LINE". */
 void bb_say(spank_t sp, const char *text);
 void bb_die(spank_t sp, const char *text) __attribute__((noreturn));
 void bb_die_err(spank_t sp, const struct bb_err *err) __attribute__((noreturn));
