@@ -205,7 +205,7 @@ def _optional_number(environment: Mapping[str, str], *names: str) -> int | None:
 
 
 def _without_nested(paths: Iterable[str]) -> tuple[str, ...]:
-    """The paths in normal form, each once, without those that lie inside another or are no directory's own."""
+    """The paths in normal form, each once, without those that lie inside another one."""
     plain = set()
     for path in paths:
         parts = PurePosixPath(path).parts[1:]
