@@ -112,15 +112,21 @@ def get_image(name: str, *, progress: Progress | None = None, table: RecipeTable
     Raises SlurmError: unknown name, not root, or a build that failed (with the end of its log).
     """
     table = table or read_table()
+    final = entry_of_image(name, table)
+    recipe = table.recipe(name)
+    report = progress or _silent
+    return _made_once(final, lambda directory: _build_image(recipe, table.sources, directory, report), report)
+
+
+def entry_of_image(name: str, table: RecipeTable) -> Path:
+    """Where an image lies in the cache, built or not.
+
+    Raises SlurmError: unknown name, or a source that cannot be read.
+    """
     recipe = table.recipe(name)
     sources = table.sources if recipe.compiler else ()
     digest = _digest(repr(recipe), MIRROR, _read(BUILDER), *(_read(source) for source in sources))
-    report = progress or _silent
-    return _made_once(
-        cache_directory() / "images" / f"{name}-{digest}",
-        lambda directory: _build_image(recipe, sources, directory, report),
-        report,
-    )
+    return cache_directory() / "images" / f"{name}-{digest}"
 
 
 def host_programs(mpi: str, *, progress: Progress | None = None, table: RecipeTable | None = None) -> Path:
@@ -179,10 +185,10 @@ def _made_once(final: Path, build: Callable[[Path], Path], progress: Progress) -
     ``build`` gets an empty directory and returns what in it is the result.  It may be killed at any point:
     the next one starts in a new directory and removes the old one's.
     """
-    if final.is_dir():
+    if os.access(final, os.R_OK | os.X_OK):
         return final
     _make_parent(final.parent)
-    with _sole_builder(final, progress):
+    with sole_builder(final, progress):
         if final.is_dir():
             return final
         for stale in final.parent.glob(f".{final.name}.*.building"):
@@ -197,8 +203,8 @@ def _made_once(final: Path, build: Callable[[Path], Path], progress: Progress) -
 
 
 def _make_parent(parent: Path) -> None:
-    missing = [directory for directory in (parent, *parent.parents) if not directory.exists()]
     try:
+        missing = [directory for directory in (parent, *parent.parents) if not directory.exists()]
         parent.mkdir(parents=True, exist_ok=True)
         for directory in missing:
             directory.chmod(0o755)  # whatever the umask: images are for everybody
@@ -216,7 +222,7 @@ def _make_parent(parent: Path) -> None:
 
 
 @contextmanager
-def _sole_builder(final: Path, progress: Progress, *, limit: float = WAIT_LIMIT) -> Iterator[None]:
+def sole_builder(final: Path, progress: Progress, *, limit: float = WAIT_LIMIT) -> Iterator[None]:
     """Hold the lock of one entry.  The kernel lets it go when its holder dies, however that happens."""
     path = final.parent / f".{final.name}.lock"
     with path.open("w") as lock:
@@ -292,11 +298,13 @@ def _report_steps(text: str, what: str, progress: Progress) -> None:
 
 def _compile(compiler: str, sources: Sequence[Path], directory: Path, progress: Progress) -> Path:
     result = directory / "bin"
-    result.mkdir(mode=0o755)
+    result.mkdir()
+    result.chmod(0o755)
     for source in sources:
         progress(f"{source.stem}: compile with {compiler}")
         command = [compiler, "-O2", "-o", os.fspath(result / source.stem), os.fspath(source), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode != 0:
             raise SlurmError(f"{compiler} does not compile {source}:\n{done.stdout}{done.stderr}")
+        (result / source.stem).chmod(0o755)
     return result

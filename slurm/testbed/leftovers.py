@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from slurm.testbed.processes import read_stat
+from slurm.testbed import state as records
+from slurm.testbed.processes import is_alive, read_stat
 
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 """Directories in which whatever has one of ``PREFIXES`` in front of its name is of interest."""
 PREFIXES = ("bareboat", "mpich", "ompi", "openmpi", "pmix", "ucx", "vader", "sm_segment", "slurm")
-STATE = "/var/lib/bareboat-testbed"
 SETTLE = 5.0
 """Seconds that something on its way out gets: the kernel ends namespaces and loop devices a little later."""
 _POLL = 0.1
@@ -27,7 +27,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Sets of short descriptions, one for each kind of thing; named network namespaces are among the mounts."""
+    """Sets of short descriptions, one for each kind; pinned network namespaces are among the mounts."""
 
     mounts: frozenset[str]
     links: frozenset[str]
@@ -37,13 +37,18 @@ class Snapshot:
 
 
 def take() -> Snapshot:
-    """See what is there now: of processes the living descendants of this one, of the rest the whole machine."""
+    """See what is there now: the living descendants of this process, and the whole machine's of the rest.
+
+    Other people's running testbeds are passed over.
+    """
+    descendants = _descendants()
+    others = tuple(_others_testbeds({os.getpid(), *descendants}))
     return Snapshot(
-        mounts=frozenset(_mounts()),
-        links=frozenset(f"network link {name}" for _index, name in socket.if_nameindex()),
+        mounts=frozenset(_mounts(others)),
+        links=frozenset(_links(others)),
         loop_devices=frozenset(_loop_devices()),
-        processes=frozenset(_descendants()),
-        files=frozenset(_files()),
+        processes=frozenset(descendants.values()),
+        files=frozenset(_files(others)),
     )
 
 
@@ -59,7 +64,7 @@ def adopt_orphans() -> None:
 
 
 def left_behind(before: Snapshot, *, settle: float = SETTLE) -> tuple[str, ...]:
-    """Descriptions of what has come since ``before`` and is still there ``settle`` seconds from now, sorted."""
+    """Descriptions of what came after ``before`` and is still there ``settle`` seconds from now, sorted."""
     deadline = time.monotonic() + settle
     while True:
         after = take()
@@ -73,12 +78,32 @@ def left_behind(before: Snapshot, *, settle: float = SETTLE) -> tuple[str, ...]:
         time.sleep(_POLL)
 
 
-def _mounts() -> Iterator[str]:
-    # proc(5), mountinfo: field 1 is the mount's identity, field 5 its mount point, the first after " - " its type.
+def _others_testbeds(ours: set[int]) -> Iterator[records.State]:
+    for name in records.names():
+        state = records.try_load(name)
+        if state is None:
+            continue
+        living = [process for process in (state.owner, *state.processes) if is_alive(process)]
+        if any(process.pid not in ours for process in living):
+            yield state
+
+
+def _mounts(others: tuple[records.State, ...]) -> Iterator[str]:
+    theirs = tuple(f"{records.directory_of(state.name)}/" for state in others)
+    # proc(5), mountinfo: field 1 is the mount's identity, 5 its mount point, the first after " - " its type.
     for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
         head, _, tail = line.partition(" - ")
         names = head.split()
-        yield f"mount {names[0]} of {tail.split()[0]} on {names[4]}"
+        if not names[4].startswith(theirs):
+            yield f"mount {names[0]} of {tail.split()[0]} on {names[4]}"
+
+
+def _links(others: tuple[records.State, ...]) -> Iterator[str]:
+    bridges = {state.bridge for state in others}
+    for _index, name in socket.if_nameindex():
+        # A node's link has the bridge's name, "n" and the node's number.
+        if name.partition("n")[0] not in bridges:
+            yield f"network link {name}"
 
 
 def _loop_devices() -> Iterator[str]:
@@ -90,7 +115,8 @@ def _loop_devices() -> Iterator[str]:
         yield f"loop device {device.name} of {backing}"
 
 
-def _descendants() -> Iterator[str]:
+def _descendants() -> dict[int, str]:
+    """Descriptions of the living descendants of this process, by their numbers."""
     running = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (stat := read_stat(int(entry))) is not None:
@@ -99,14 +125,15 @@ def _descendants() -> Iterator[str]:
     # A parent may have a higher number than its child, so once over the table is not enough.
     while found := {pid for pid, stat in running.items() if stat.parent in ours} - ours:
         ours |= found
-    for pid in ours - {os.getpid()}:
-        stat = running[pid]
+    return {
+        pid: f"process {pid} ({running[pid].command}, started at {running[pid].start_time})"
+        for pid in ours - {os.getpid()}
         # A zombie is gone but for the asking; some can be reaped by process 1 only.
-        if stat.state not in "ZX":
-            yield f"process {pid} ({stat.command}, started at {stat.start_time})"
+        if running[pid].state not in "ZX"
+    }
 
 
-def _files() -> Iterator[str]:
+def _files(others: tuple[records.State, ...]) -> Iterator[str]:
     for directory in TEMPORARY:
         try:
             names = os.listdir(directory)
@@ -115,5 +142,5 @@ def _files() -> Iterator[str]:
         for name in names:
             if name.lstrip(".").startswith(PREFIXES):
                 yield f"{directory}/{name}"
-    for entry in Path(STATE).glob("*"):
-        yield str(entry)
+    theirs = {state.name for state in others}
+    yield from (str(records.directory_of(name)) for name in records.names() if name not in theirs)

@@ -1,0 +1,91 @@
+"""What all tests share: nothing is skipped, nothing is left behind, and where images and a user come from."""
+
+from __future__ import annotations
+
+import pwd
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from slurm.testbed import images, leftovers
+from slurm.testbed.account import temporary_user
+
+_GUARDED = ("integration", "slurm")
+"""Folders of tests that make namespaces, mounts, daemons and containers."""
+
+
+def pytest_configure() -> None:
+    # Before the first test: a daemon that a test leaves behind is then still known as ours.
+    leftovers.adopt_orphans()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    # An expected failure is reported as skipped, too, but it ran.
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if report.skipped:
+        _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    report.outcome = "failed"
+    report.longrepr = f"nothing may be skipped; mark it optin, or give it what it lacks: {reason}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_session() -> Iterator[None]:
+    """Fail the run where a fixture that is shared between tests has left something."""
+    before = leftovers.take()
+    yield
+    _fail_for(leftovers.left_behind(before))
+
+
+@pytest.fixture(autouse=True)
+def _clean_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves something behind.  Fixtures of a wider scope came before."""
+    if Path(request.path).parent.name not in _GUARDED:
+        yield
+        return
+    before = leftovers.take()
+    yield
+    _fail_for(leftovers.left_behind(before))
+
+
+def _fail_for(things: tuple[str, ...]) -> None:
+    if things:
+        pytest.fail("left behind:\n  " + "\n  ".join(things), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def image() -> Callable[[str], Path]:
+    """Gives the directory of a test image by its name in slurm/testbed/images.toml, built if need be."""
+    return images.get_image
+
+
+@pytest.fixture(scope="session")
+def user() -> Iterator[pwd.struct_passwd]:
+    """An unprivileged user with a home, for this run only."""
+    with temporary_user("bareboat-test") as account:
+        yield account
+
+
+@pytest.fixture
+def shared_path() -> Iterator[Path]:
+    """An empty directory that all users and all nodes of a testbed see: a node has a /tmp of its own."""
+    path = Path(tempfile.mkdtemp(prefix="bareboat-test-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
