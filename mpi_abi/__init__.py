@@ -1,1 +1,32 @@
 """Which MPI an image holds, whether the host's fits, and what replaces what.  Usable alone."""
+
+from __future__ import annotations
+
+from .closure import Closure, find_closure
+from .errors import AbiError
+from .host import HostMpi, choose_host, probe_host
+from .image import ImageMpiFacts, probe_image
+from .rootfs import RootView
+from .swap import Action, Cover, EnvironmentChange, Swap, make_swap
+from .verdict import Reason, Verdict, VerdictKind, judge
+
+__all__ = [
+    "AbiError",
+    "Action",
+    "Closure",
+    "Cover",
+    "EnvironmentChange",
+    "HostMpi",
+    "ImageMpiFacts",
+    "Reason",
+    "RootView",
+    "Swap",
+    "Verdict",
+    "VerdictKind",
+    "choose_host",
+    "find_closure",
+    "judge",
+    "make_swap",
+    "probe_host",
+    "probe_image",
+]

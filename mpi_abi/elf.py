@@ -31,7 +31,7 @@ _DF_1_NODEFLIB, _DF_1_PIE = 0x800, 0x08000000
 _SHT_SYMTAB = 2
 _VER_FLG_BASE, _VER_FLG_WEAK = 1, 2
 _STB_GLOBAL, _STB_WEAK, _STB_GNU_UNIQUE = 1, 2, 10
-_STT_TLS = 6
+_STT_OBJECT = 1
 _SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size
 _RELA = struct.Struct("<QQq")
 _WORD = struct.Struct("<I")
@@ -374,6 +374,15 @@ class Elf:
     def undefined_weak(self) -> frozenset[str]:
         """Names of all symbols that others may define."""
         return self._names(defined=False, bindings=(_STB_WEAK,))
+
+    @cached_property
+    def objects(self) -> Mapping[str, int]:
+        """Exported data objects: name -> size in bytes."""
+        return {
+            self._string(name): size
+            for name, info, _, section, _, size in self._entries()
+            if section and info & 15 == _STT_OBJECT and info >> 4 in (_STB_GLOBAL, _STB_WEAK)
+        }
 
     def symbols(self) -> Iterator[Symbol]:
         """Go through all dynamic symbols with a name."""

@@ -56,6 +56,17 @@ class ElfCache:
         answers = ((name, self._found[host_path, name]) for name in names)
         return {name: symbol for name, symbol in answers if symbol is not None}
 
+    def text(self, host_path: str, name: str) -> str:
+        """The C string in an exported character array, or ""."""
+        with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
+            symbol = elf.find(name)
+            return elf.text_at(symbol) if symbol else ""
+
+    def objects(self, host_path: str) -> Mapping[str, int]:
+        """Exported data objects: name -> size in bytes."""
+        with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
+            return elf.objects
+
     def copies(self, host_path: str) -> Mapping[str, int]:
         """Objects that a program copies out of libraries: name -> size in bytes."""
         with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:

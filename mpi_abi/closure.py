@@ -1,0 +1,169 @@
+"""Probe of a host MPI's closure: its NEEDED tree, what it opens later, and whose help and settings it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from glob import glob
+from pathlib import Path
+
+from .elfcache import ElfCache
+from .errors import AbiError
+from .families import Group, PluginDirectory, file_version, stem, tables
+from .host import HostMpi, host_loader
+from .loader import Found, Loader
+
+
+@dataclass(frozen=True, slots=True)
+class ClosureFile:
+    """A library or plugin of the closure.
+
+    ``path`` is the host's, without links; ``group`` names a row of ``fabric.toml`` or is ""; ``shared`` says that
+    an image's copy may serve.  ``exports`` and ``wanted`` (names that the rest of the closure needs of it) are read of
+    shared libraries without symbol versions only.
+    """
+
+    soname: str
+    path: str
+    group: str
+    plugin: bool
+    shared: bool
+    needed: tuple[str, ...]
+    versions_needed: Mapping[str, frozenset[str]]
+    versions_defined: frozenset[str]
+    exports: frozenset[str] = frozenset()
+    wanted: frozenset[str] = frozenset()
+
+    @property
+    def file_version(self) -> tuple[int, ...]:
+        """The numbers in the file's name."""
+        return file_version(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosureDirectory:
+    """A directory (or single files of one) that libraries of a group open.
+
+    ``sources`` are pairs (host path, name below the target or ""); none if the host has no such directory.  ``target`` is
+    relative to the private directory, or absolute where the path is compiled into the library.
+    """
+
+    group: str
+    sources: tuple[tuple[str, str], ...]
+    target: str
+    variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Everything that a host MPI needs at run time, beside the C library.
+
+    ``files`` starts with the MPI's own libraries; ``missing`` are (name, needed by) pairs that the host's loader does
+    not find either, e.g. of a plugin for hardware whose driver is not installed.
+    """
+
+    files: tuple[ClosureFile, ...]
+    directories: tuple[ClosureDirectory, ...]
+    missing: tuple[tuple[str, str], ...]
+
+
+def find_closure(host: HostMpi) -> Closure:
+    """Read a host MPI's closure.  Raises AbiError if a library of it is damaged."""
+    return _Search(host).run()
+
+
+class _Search:
+    """One run of `find_closure`: libraries bring groups, groups bring plugins, plugins bring libraries."""
+
+    def __init__(self, host: HostMpi) -> None:
+        self._host = host
+        self._elves = ElfCache()
+        self._loader: Loader = host_loader(self._elves)
+        self._files: dict[str, ClosureFile] = {}
+        self._by_soname: dict[str, str] = {}
+        self._missing: dict[tuple[str, str], None] = {}
+
+    def run(self) -> Closure:
+        for library in self._host.libraries:
+            self._add_tree(library.real, group="mpi")
+        directories: list[ClosureDirectory] = []
+        done: set[str] = set()
+        while groups := [group for group in self._groups() if group.name not in done]:
+            for group in groups:
+                done.add(group.name)
+                for row in group.directories:
+                    directories.append(self._directory(group, row))
+        files = tuple(self._with_symbols(item) for item in self._files.values())
+        return Closure(files, tuple(directories), tuple(self._missing))
+
+    def _groups(self) -> Iterator[Group]:
+        stems = {stem(item.soname) for item in self._files.values() if not item.plugin}
+        for group in tables().groups:
+            hardware = not group.only_with or bool(glob(group.only_with))
+            if stems & set(group.libraries) and hardware and group.family in ("", self._host.family):
+                yield group
+
+    def _add_tree(self, path: str, *, group: str, plugin: bool = False) -> None:
+        tree = self._loader.load(path)
+        for item in tree.objects:
+            soname = item.facts.soname or item.name.rpartition("/")[2]
+            top = item.how is Found.PROGRAM
+            if soname in tables().libc or item.real in self._files or (soname in self._by_soname and not top):
+                continue
+            row = tables().group_of(soname)
+            self._files[item.real] = ClosureFile(
+                soname=soname,
+                path=item.real,
+                group=group if top else (row.name if row else ""),
+                plugin=plugin and top,
+                shared=not top and (row.shared if row else stem(soname) in tables().shared),
+                needed=item.facts.needed,
+                versions_needed=item.facts.versions_needed,
+                versions_defined=item.facts.versions_defined,
+            )
+            self._by_soname[soname] = item.real
+        for missing in tree.missing:
+            self._missing[missing.name, missing.needed_by] = None
+
+    def _directory(self, group: Group, row: PluginDirectory) -> ClosureDirectory:
+        source = self._find_directory(group, row)
+        sources: tuple[tuple[str, str], ...] = ()
+        if source:
+            for name in sorted(entry.name for entry in Path(source).iterdir()):
+                if any(fnmatch(name, pattern) for pattern in row.plugins):
+                    self._add_plugin(f"{source}/{name}", group)
+            present = [name for name in row.files if (Path(source) / name).exists()]
+            sources = tuple((f"{source}/{name}", name) for name in present) if row.files else ((source, ""),)
+        return ClosureDirectory(group.name, sources, source if row.in_place else row.target, row.variable)
+
+    def _add_plugin(self, path: str, group: Group) -> None:
+        try:
+            self._add_tree(str(Path(path).resolve()), group=group.name, plugin=True)
+        except AbiError:
+            # A plugin that cannot be read cannot be opened by the MPI either, which then goes on without it.
+            self._missing[path.rpartition("/")[2], path] = None
+
+    def _find_directory(self, group: Group, row: PluginDirectory) -> str:
+        """Host path of the first directory that fits a row, or ""."""
+        for item in list(self._files.values()):
+            if item.plugin or stem(item.soname) != row.beside:
+                continue
+            folder = item.path.rpartition("/")[0]
+            for path in row.paths:
+                pattern = path if path.startswith("/") else f"{folder}/{path}"
+                for found in sorted(glob(pattern)):
+                    if Path(found).is_dir() and (not row.marker or glob(f"{found}/{row.marker}")):
+                        return str(Path(found).resolve())
+        return ""
+
+    def _with_symbols(self, item: ClosureFile) -> ClosureFile:
+        """Add the symbols of a shared library that has no versions: they are all there is to compare."""
+        if not item.shared or item.versions_defined:
+            return item
+        exports = self._elves.exports(item.path)
+        wanted: frozenset[str] = frozenset()
+        for user in self._files.values():
+            if item.soname in user.needed:
+                wanted |= self._elves.undefined(user.path) & exports
+        return replace(item, exports=exports, wanted=wanted)

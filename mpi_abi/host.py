@@ -1,0 +1,171 @@
+"""Probe of this host: which MPIs it has.  Reads only."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from glob import glob
+from pathlib import Path
+
+from .elfcache import ElfCache
+from .errors import AbiError
+from .families import C_ROLE, tables
+from .loader import Loader, file_machine
+from .mpilib import MpiLibrary, identify, looks_like_mpi
+from .rootfs import RootView
+
+# Where below an installation's prefix its libraries lie.
+_LIBRARY_DIRS = ("", "lib", "lib64", "lib/release")
+
+
+@dataclass(frozen=True, slots=True)
+class HostMpi:
+    """An MPI of this host.
+
+    ``libraries`` starts with the C library; ``exports`` are the names that each defines, by role, and ``objects`` the
+    sizes in bytes of the data among them.
+    """
+
+    family: str
+    version: str
+    prefix: str
+    machine: str
+    libraries: tuple[MpiLibrary, ...]
+    exports: Mapping[str, frozenset[str]]
+    objects: Mapping[str, int]
+
+    @property
+    def c_library(self) -> MpiLibrary:
+        """The library with the C interface."""
+        return self.libraries[0]
+
+    @property
+    def title(self) -> str:
+        """Family and version, as people say it."""
+        return f"{tables().title(self.family)} {self.version}".strip()
+
+    def library(self, role: str) -> MpiLibrary | None:
+        """The library that plays this role, if the host has it."""
+        return next((item for item in self.libraries if item.role == role), None)
+
+
+def host_machine() -> str:
+    """This machine's architecture, as ``uname -m`` says it."""
+    return platform.machine()
+
+
+def host_loader(elves: ElfCache) -> Loader:
+    """The host's own loader, as a program without LD_LIBRARY_PATH meets it.
+
+    The environment of a job does not count: it says what the user has loaded for the bare host, and the same image
+    must get the same MPI from a login shell and from a batch script.
+    """
+    return Loader(RootView("/"), elves, machine=host_machine(), environment={})
+
+
+def probe_host(*, prefixes: tuple[str, ...] = (), family: str = "") -> tuple[HostMpi, ...]:
+    """Find the MPIs of this host.
+
+    Args:
+        prefixes: directories of installations that the loader does not search, e.g. ``/opt/mpich-4.3``; absolute.
+        family: look only for this one, "" for all.
+
+    Returns them best first within a family: those in ``prefixes`` in that order, then in the order of the loader's own
+    search, then of the known places.  Raises AbiError if a prefix holds no MPI.
+    """
+    elves = ElfCache()
+    loader = host_loader(elves)
+    places: dict[str, dict[str, MpiLibrary]] = {}
+    for prefix in prefixes:
+        found = list(_identified(loader, _in_prefix(prefix)))
+        if not any(item.role == C_ROLE for item in found):
+            raise AbiError(f"{prefix}: no MPI library there", hint="name the directory that has lib/libmpi*.so*")
+        _place(places, found)
+    _place(places, _identified(loader, _known_paths(loader)))
+    hosts = []
+    for libraries in places.values():
+        for item in libraries.values():
+            if item.role == C_ROLE and family in ("", item.family):
+                hosts.append(_host_mpi(elves, item, list(libraries.values())))
+    return tuple(hosts)
+
+
+def choose_host(hosts: tuple[HostMpi, ...], family: str, *, order: tuple[str, ...] = ()) -> HostMpi | None:
+    """The host's MPI to use for an image's ``family``, or None if the host has none of it.
+
+    ``order`` lists prefixes that the site prefers; others follow in the order in which they were found.
+    """
+    fitting = [host for host in hosts if host.family == family]
+
+    def rank(host: HostMpi) -> int:
+        path = host.c_library.real
+        places = (i for i, prefix in enumerate(order) if path.startswith(prefix.rstrip("/") + "/"))
+        return next(places, len(order))
+
+    return min(fitting, key=rank, default=None)
+
+
+def _place(places: dict[str, dict[str, MpiLibrary]], libraries: Iterable[MpiLibrary]) -> None:
+    for item in libraries:
+        folder = item.real.rpartition("/")[0]
+        places.setdefault(folder, {}).setdefault(item.real, item)
+
+
+def _in_prefix(prefix: str) -> Iterator[str]:
+    multiarch = f"lib/{host_machine()}-linux-gnu"
+    for part in (*_LIBRARY_DIRS, multiarch):
+        yield from _libraries_in(f"{prefix.rstrip('/')}/{part}".rstrip("/"))
+
+
+def _libraries_in(folder: str) -> Iterator[str]:
+    try:
+        names = sorted(entry.name for entry in Path(folder).iterdir())
+    except OSError:
+        return
+    yield from (f"{folder}/{name}" for name in names if looks_like_mpi(name))
+
+
+def _known_paths(loader: Loader) -> Iterator[str]:
+    for name, entries in loader.cache.items():
+        if looks_like_mpi(name):
+            yield from (path for path, _ in entries)
+    for pattern in tables().host_dirs:
+        for folder in sorted(glob(pattern), reverse=True):
+            yield from _libraries_in(folder)
+
+
+def _identified(loader: Loader, paths: Iterator[str]) -> Iterator[MpiLibrary]:
+    seen = set()
+    for path in paths:
+        real = loader.view.canonical(path)
+        if real is None or real in seen or not loader.view.is_file(real):
+            continue
+        seen.add(real)
+        try:
+            # Linker scripts and other machines' libraries are no news.
+            library = identify(loader.elves, path, real, real) if file_machine(real) == loader.machine else None
+        except AbiError:
+            continue
+        if library is not None:
+            yield library
+
+
+def _host_mpi(elves: ElfCache, c_library: MpiLibrary, beside: list[MpiLibrary]) -> HostMpi:
+    """Put an MPI together: its C library and, from the same directory, what needs or is needed by it."""
+    names = {c_library.soname, c_library.path.rpartition("/")[2], c_library.real.rpartition("/")[2]}
+    needed = set(elves.facts(c_library.real).needed)
+    chosen = {C_ROLE: c_library}
+    for item in beside:
+        belongs = item.soname in needed or names & set(elves.facts(item.real).needed)
+        if item.role != C_ROLE and belongs:
+            chosen.setdefault(item.role, replace(item, family=c_library.family))
+    return HostMpi(
+        family=c_library.family,
+        version=c_library.version,
+        prefix=c_library.real.rpartition("/")[0],
+        machine=host_machine(),
+        libraries=tuple(chosen.values()),
+        exports={role: elves.exports(item.real) for role, item in chosen.items()},
+        objects={name: size for item in chosen.values() for name, size in elves.objects(item.real).items()},
+    )

@@ -1,0 +1,64 @@
+"""What an MPI library is, by the symbols it exports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from .elfcache import ElfCache
+from .families import C_ROLE, Family, file_version, tables
+
+
+@dataclass(frozen=True, slots=True)
+class MpiLibrary:
+    """One library of an MPI.
+
+    ``role`` is ``c`` for the library with the C interface, else a sibling's of ``families.toml``.  ``path`` is the
+    path it is found by, ``real`` the same without links (both as its own side sees them), ``host_path`` the
+    file on the host.  ``version`` is the MPI's own text ("4.1.4") where the library exports it.
+    """
+
+    family: str
+    role: str
+    soname: str
+    path: str
+    real: str
+    host_path: str
+    version: str = ""
+
+    @property
+    def file_version(self) -> tuple[int, ...]:
+        """The libtool numbers in the file's name; advice, nothing is decided by them."""
+        return file_version(self.real)
+
+
+def looks_like_mpi(*names: str) -> bool:
+    """Whether one of the names of a file is worth a look at its symbols."""
+    return any(fnmatchcase(name.rpartition("/")[2], pattern) for name in names for pattern in tables().names)
+
+
+def identify(elves: ElfCache, path: str, real: str, host_path: str) -> MpiLibrary | None:
+    """Say which MPI library a file is, or None if it is none.
+
+    Of siblings the family is left open (""): a Fortran library belongs to the C library beside which it is found.
+    Raises AbiError if the file cannot be read.
+    """
+    known = tables()
+    asked = {name for family in known.families.values() for name in (*family.objects, *family.without)}
+    asked |= {sibling.symbol for sibling in known.siblings}
+    asked |= {family.version_object for family in known.families.values() if family.version_object}
+    found = elves.find(host_path, tuple(sorted(asked)))
+    soname = elves.facts(host_path, shown=path).soname or path.rpartition("/")[2]
+    for family in known.families.values():
+        if _belongs(family, found.keys()):
+            version = elves.text(host_path, family.version_object) if family.version_object in found else ""
+            return MpiLibrary(family.name, C_ROLE, soname, path, real, host_path, version)
+    for sibling in known.siblings:
+        if sibling.symbol in found:
+            return MpiLibrary("", sibling.role, soname, path, real, host_path)
+    return None
+
+
+def _belongs(family: Family, found: Collection[str]) -> bool:
+    return all(name in found for name in family.objects) and not any(name in found for name in family.without)

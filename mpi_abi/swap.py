@@ -1,0 +1,120 @@
+"""What covers what, so that the image's program meets the host's MPI.  Pure: nothing is mounted here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .closure import Closure
+from .families import tables
+from .host import HostMpi
+from .image import ImageMpiFacts
+from .sharing import Sharing, group_is_kept, loaded_by_path, share
+
+
+class Action(StrEnum):
+    """What happens to a variable; ``prepend`` separates by a colon."""
+
+    SET = "set"
+    PREPEND = "prepend"
+    UNSET = "unset"
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A file or directory of the host (``source``) that appears at a path of the container (``target``)."""
+
+    source: str
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentChange:
+    """A change of one variable of the program's environment."""
+
+    action: Action
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """The replacement of the image's MPI by the host's; ``summary`` is one line for people."""
+
+    covers: tuple[Cover, ...]
+    environment: tuple[EnvironmentChange, ...]
+    summary: str
+
+
+def make_swap(image: ImageMpiFacts, host: HostMpi, closure: Closure, *, private_dir: str) -> Swap:
+    """Plan the replacement of the image's MPI by ``host``.
+
+    The image's own MPI files are covered, so that whatever finds them (RPATH, cache, a path in a script) finds the
+    host's.  What the host's MPI needs in turn goes into ``private_dir`` (a container path of which nothing exists
+    yet), where LD_LIBRARY_PATH and the plugin variables point.
+
+    The verdict is not asked: a forced swap uses this as well.
+    """
+    sharing = share(image, host, closure)
+    covers = [
+        *_mpi_covers(image, host),
+        *_library_covers(host, sharing, private_dir),
+        *_path_covers(image, host, sharing),
+        *_directory_covers(closure, sharing, private_dir),
+    ]
+    unique = {cover.target: cover for cover in reversed(covers)}
+    version = f" {image.mpi[0].version}" if image.mpi and image.mpi[0].version else ""
+    place = f" ({image.mpi[0].real})" if image.mpi else ""
+    return Swap(
+        covers=tuple(reversed(unique.values())),
+        environment=tuple(_environment(closure, sharing, private_dir)),
+        summary=f"{tables().title(image.family)}{version}{place} -> {host.title} ({host.c_library.real})",
+    )
+
+
+def _mpi_covers(image: ImageMpiFacts, host: HostMpi) -> Iterator[Cover]:
+    for item in image.mpi:
+        replacement = host.library(item.role)
+        if replacement is not None:
+            reason = f"the host's {host.title} for the image's {item.real.rpartition('/')[2]}"
+            yield Cover(replacement.real, item.real, reason)
+
+
+def _library_covers(host: HostMpi, sharing: Sharing, private_dir: str) -> Iterator[Cover]:
+    for item in sharing.brought:
+        if not item.plugin:
+            reason = f"needed by {host.title}" + (f"; {item.group} comes from the host as a whole" if item.group else "")
+            yield Cover(item.path, f"{private_dir}/lib/{item.soname}", reason)
+
+
+def _path_covers(image: ImageMpiFacts, host: HostMpi, sharing: Sharing) -> Iterator[Cover]:
+    """Copies of brought libraries that the program's tree finds before LD_LIBRARY_PATH is asked."""
+    brought = {item.soname: item for item in sharing.brought if not item.plugin}
+    replaced = {item.real for item in image.mpi if host.library(item.role)}
+    for item in image.tree.objects:
+        name = item.facts.soname or item.name.rpartition("/")[2]
+        if loaded_by_path(item.how) and item.real not in replaced and name in brought:
+            yield Cover(brought[name].path, item.real, f"the program finds its own {name} by {item.how}")
+
+
+def _directory_covers(closure: Closure, sharing: Sharing, private_dir: str) -> Iterator[Cover]:
+    for folder in closure.directories:
+        if group_is_kept(folder.group, sharing.kept):
+            continue
+        target = folder.target if folder.target.startswith("/") else f"{private_dir}/{folder.target}"
+        for source, name in folder.sources:
+            yield Cover(source, f"{target}/{name}".rstrip("/"), f"what {folder.group} opens at run time")
+
+
+def _environment(closure: Closure, sharing: Sharing, private_dir: str) -> Iterator[EnvironmentChange]:
+    yield EnvironmentChange(
+        Action.PREPEND, "LD_LIBRARY_PATH", f"{private_dir}/lib", "where the host's MPI finds what it needs"
+    )
+    for folder in closure.directories:
+        if folder.variable and not group_is_kept(folder.group, sharing.kept):
+            # Set also where the host has no such directory: the compiled-in path is the image's in there.
+            reason = f"{folder.group} of the host must not look in the image's directories"
+            yield EnvironmentChange(Action.SET, folder.variable, f"{private_dir}/{folder.target}", reason)
