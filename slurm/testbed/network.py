@@ -6,6 +6,7 @@ none of it.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 from collections.abc import Collection
@@ -69,6 +70,7 @@ def make_bridge(state: State) -> None:
         with IPRoute() as route:
             route.link("add", ifname=state.bridge, kind="bridge")
             index = route.link_lookup(ifname=state.bridge)[0]
+            route.link("set", index=index, ifalias=_alias(state.name))
             route.addr("add", index=index, address=state.address, prefixlen=24)
             route.link("set", index=index, state="up")
     except NetlinkError as error:
@@ -100,19 +102,29 @@ def connect_node(state: State, node: str, pin: Path) -> None:
         raise SlurmError(f"the cable of node {node} ({link}) cannot be laid: {error}") from error
 
 
-def remove_links(state: State) -> None:
-    """Remove the bridge and every cable; what is not there is passed over."""
+def remove_links(name: str, state: State | None) -> None:
+    """Remove a testbed's bridge and every cable; what is not there is passed over.
+
+    They are known by their recorded names or, should the record be lost, by the alias of the bridge.
+    """
     from pyroute2 import IPRoute, NetlinkError
 
-    named = re.compile(rf"{re.escape(state.bridge)}(n\d+)?")
+    named = re.compile(rf"{re.escape(state.bridge)}(n\d+)?" if state else "(?!)")
     with IPRoute() as route:
-        for link in route.get_links():
-            if named.fullmatch(str(link.get("ifname"))):
+        links = route.get_links()
+        bridges = {link["index"] for link in links if link.get("ifalias") == _alias(name)}
+        for link in links:
+            ours = link["index"] in bridges or link.get("master") in bridges
+            if ours or named.fullmatch(str(link.get("ifname"))):
                 try:
                     route.link("del", index=link["index"])
                 except NetlinkError as error:
-                    if error.code != 19:  # ENODEV: gone with its namespace meanwhile
+                    if error.code != errno.ENODEV:  # gone with its namespace meanwhile
                         raise SlurmError(f"{link.get('ifname')} cannot be removed: {error}") from error
+
+
+def _alias(name: str) -> str:
+    return f"bareboat testbed {name}"
 
 
 def counters(state: State, node: str) -> LinkCounters:

@@ -33,8 +33,7 @@ def down(name: str, base: Path = BASE) -> bool:
     networks = frozenset(found for pin in pins if (found := processes.network_of(str(pin))) is not None)
     recorded = processes.recorded(state.processes) if state and booted else frozenset()
     processes.kill_all(processes.Marks(str(directory), recorded, networks))
-    if state is not None:
-        network.remove_links(state)
+    network.remove_links(name, state)
     _unmount_below(directory)
     _remove(directory, base)
     return True
@@ -81,7 +80,7 @@ def _remove(directory: Path, base: Path) -> None:
             base.rmdir()
 
 
-def is_usable(name: str, base: Path) -> bool:
+def is_usable(name: str, base: Path = BASE) -> bool:
     """Whether a testbed is up, or being started by somebody who is still at it."""
     state = records.try_load(name, base)
     if state is None or state.boot_id != records.boot_id():
