@@ -217,9 +217,9 @@ def _mounts(value: object) -> tuple[Mount, ...]:
 
 
 def _mode(value: object) -> MpiMode:
-    if value not in set(MpiMode):
+    if not isinstance(value, str) or value not in set(MpiMode):
         raise ValueError(f"must be one of {', '.join(MpiMode)}")
-    return MpiMode(str(value))
+    return MpiMode(value)
 
 
 _KEYS: dict[str, dict[str, Callable[[object], object]]] = {

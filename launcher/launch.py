@@ -20,9 +20,8 @@ from launcher.request import make_request
 from mpi_abi.rootfs import RootView
 
 if TYPE_CHECKING:
-    from slurm.step import StepFacts
-
     from mpi_abi import Verdict
+    from slurm.step import StepFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,8 @@ def decide_mpi(
     import mpi_abi
 
     facts = mpi_abi.probe_image(view, program=program or None, environment=environment)
-    hosts = mpi_abi.probe_host(prefixes=config.mpi_prefixes)
+    # Searching the host is the longest part of a launch, and an image without MPI needs none of it.
+    hosts = mpi_abi.probe_host(prefixes=config.mpi_prefixes, family=facts.family) if facts.family else ()
     chosen = mpi_abi.choose_host(hosts, facts.family, order=config.mpi_prefixes)
     verdict = mpi_abi.judge(facts, chosen)
     kinds = mpi_abi.VerdictKind

@@ -25,7 +25,9 @@ _MAGICS = (
 _REGISTRY = re.compile(
     r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@[\w+.-]+:[0-9a-fA-F]+)?"
 )
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):/?/?[^/]")
+_SCHEME = re.compile(
+    r"([a-z][a-z0-9+.-]*)://|(docker|oci|docker-archive|oci-archive|containers-storage|dir):"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ def _missing(name: str, path: str) -> BareboatError:
     later = "this release runs images that are directories; unpack it and name the directory"
     scheme = _SCHEME.match(name)
     if scheme:
-        return BareboatError(f"cannot run {name!r}: {scheme[1]} references are not supported yet", hint=later)
+        return BareboatError(
+            f"cannot run {name!r}: {scheme[1] or scheme[2]} references are not supported yet", hint=later
+        )
     looks = not name.startswith((".", "/", "~")) and _REGISTRY.fullmatch(name) is not None
     if looks and re.search(r"[:@]", name):
         return BareboatError(

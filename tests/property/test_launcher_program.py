@@ -35,16 +35,22 @@ BY_NAME = {
 
 @st.composite
 def operations(draw: st.DrawFn) -> Operation:
-    verb = draw(st.sampled_from(list(Verb)))
+    verb = draw(st.sampled_from([verb for verb in Verb if verb is not Verb.ROOT_DIR]))
     return Operation(verb, tuple(draw(BY_NAME[argument.name]) for argument in SIGNATURES[verb]))
 
 
-@given(st.lists(operations(), max_size=20))
+ROOT = Operation(Verb.ROOT_DIR, ("/img",))
+plans = st.builds(
+    lambda root, rest: [Operation(Verb.ROOT_DIR, (root,)), *rest], paths, st.lists(operations(), max_size=8)
+)
+
+
+@given(plans)
 def test_what_is_written_is_read_back(plan: list[Operation]) -> None:
     assert decode(encode(plan)) == tuple(plan)
 
 
-@given(st.lists(operations(), min_size=1, max_size=5), st.data())
+@given(plans, st.data())
 def test_a_program_that_was_cut_is_refused(plan: list[Operation], data: st.DataObject) -> None:
     whole = encode(plan)
     length = data.draw(st.integers(0, len(whole) - 1))
@@ -58,7 +64,7 @@ def test_noise_is_refused_with_our_own_error(noise: bytes) -> None:
         decode(noise)
 
 
-@given(st.lists(operations(), max_size=4), st.data())
+@given(plans, st.data())
 def test_a_changed_byte_gives_another_program_or_our_error(
     plan: list[Operation], data: st.DataObject
 ) -> None:
@@ -76,9 +82,12 @@ def test_a_changed_byte_gives_another_program_or_our_error(
     ("operation", "text"),
     [
         (Operation(Verb.CWD, ()), "cwd takes 1 arguments, not 0: ()"),
-        (Operation(Verb.CWD, ("",)), "cwd: path '' must be an absolute path"),
+        (Operation(Verb.CWD, ("",)), "cwd: path '' must be an absolute path of less than 4096 bytes"),
         (Operation(Verb.CWD, ("/a\0b",)), "cwd: path '/a\\x00b' has a NUL byte"),
-        (Operation(Verb.BIND, ("/a", "b", "rw")), "bind: target 'b' must be an absolute path"),
+        (
+            Operation(Verb.BIND, ("/a", "b", "rw")),
+            "bind: target 'b' must be an absolute path",
+        ),
         (
             Operation(Verb.BIND, ("/a", "/b", "")),
             "bind: flags '' must be rw or ro, and \",optional\" after it or not",
@@ -95,16 +104,16 @@ def test_a_changed_byte_gives_another_program_or_our_error(
 )
 def test_a_senseless_operation_is_refused(operation: Operation, text: str) -> None:
     with pytest.raises(BareboatError) as caught:
-        encode([operation])
+        encode([ROOT, operation])
     assert str(caught.value).startswith(text)
 
 
 def test_a_program_over_the_limit_is_refused() -> None:
     content = "x" * LIMIT
     with pytest.raises(
-        BareboatError, match="the program is too long: 1048622 bytes, at most 1048576 can be run"
+        BareboatError, match="the program is too long: 1048636 bytes, at most 1048576 can be run"
     ):
-        encode([Operation(Verb.FILE, ("/etc/passwd", "0644", content))])
+        encode([ROOT, Operation(Verb.FILE, ("/etc/passwd", "0644", content))])
 
 
 def test_the_bytes_are_those_of_the_format() -> None:
@@ -132,6 +141,8 @@ def test_another_version_is_refused_by_name() -> None:
         (b"end\0end\0", "a malformed program: something follows its end"),
         (b"no-new-privs\0", "a malformed program: it has no end"),
         (b"reboot\0end\0", "a malformed program: unknown verb 'reboot'"),
+        (b"end\0", "a malformed program: root-dir must come first and once"),
+        (b"root-dir\0/a\0root-dir\0/a\0end\0", "a malformed program: root-dir must come first and once"),
         (b"bind\0/a\0end\0", "bind takes 3 arguments, not 2"),
     ],
 )
