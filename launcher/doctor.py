@@ -64,18 +64,18 @@ def examine(environment: Mapping[str, str], *, config: str | None = None) -> tup
 
 def failed(checks: Iterable[Check]) -> bool:
     """Whether a prerequisite is missing without which nothing can be launched here."""
-    return any(check.status is Status.FAILED for check in checks)
+    return any(item.status is Status.FAILED for item in checks)
 
 
 def to_text(checks: Iterable[Check]) -> str:
     """Write one line a check, and below it how to mend what did not succeed."""
     checks = tuple(checks)
-    width = max(len(check.name) for check in checks)
+    width = max(len(item.name) for item in checks)
     lines = []
-    for check in checks:
-        lines.append(f"{check.status:6}  {check.name:{width}}  {check.text}")
-        if check.mend:
-            lines.append(f"{'':6}  {'':{width}}  -> {check.mend}")
+    for item in checks:
+        lines.append(f"{item.status:6}  {item.name:{width}}  {item.text}")
+        if item.mend:
+            lines.append(f"{'':6}  {'':{width}}  -> {item.mend}")
     return "\n".join(lines)
 
 
@@ -93,7 +93,7 @@ def check_kernel(release: str) -> Check:
 def check_namespaces(failure: Failure | None, limit: int | None, switch: Callable[[str], str]) -> Check:
     """Judge the trial of a mount in a user namespace.
 
-    ``limit`` is max_user_namespaces; ``switch`` reads a sysctl below /proc/sys/kernel, "" where there is none.
+    ``limit`` is max_user_namespaces; ``switch`` reads a sysctl below /proc/sys/kernel, "" if there is none.
     """
     name = "user namespaces"
     if failure is None:
@@ -140,7 +140,7 @@ def find_slurm_configuration(environment: Mapping[str, str]) -> str:
 
 
 def read_plugstack(slurm: str) -> tuple[str, ...]:
-    """Read the lines of the plugin stack that belongs to ``slurm`` (slurm.conf), includes followed (spank(8))."""
+    """Read the lines of the plugin stack of ``slurm`` (slurm.conf), with its includes (spank(8))."""
     named = re.search(r"(?im)^\s*PlugStackConfig\s*=\s*(\S+)", _read(slurm))
     start = Path(named[1]) if named else Path(slurm).with_name("plugstack.conf")
     return _plugstack_lines(start, depth=8)
@@ -241,7 +241,9 @@ def _check_mpi(environment: Mapping[str, str], option: str | None) -> Check:
     except (BareboatError, mpi_abi.AbiError) as error:
         return Check("host MPI", Status.FAILED, str(error), error.hint)
     if hosts:
-        return Check("host MPI", Status.OK, ", ".join(str(host) for host in hosts))
+        return Check(
+            "host MPI", Status.OK, ", ".join(f"{host.title} ({host.c_library.path})" for host in hosts)
+        )
     mend = "install one, or name its prefix in the configuration: [mpi] prefixes"
     return Check("host MPI", Status.NOTE, "none was found: MPI images run only with BAREBOAT_MPI=image", mend)
 

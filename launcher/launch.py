@@ -20,7 +20,7 @@ from launcher.request import make_request
 from mpi_abi.rootfs import RootView
 
 if TYPE_CHECKING:
-    from mpi_abi import Verdict
+    from mpi_abi import HostMpi, Verdict
     from slurm.step import StepFacts
 
 
@@ -117,33 +117,40 @@ def decide_mpi(
     import mpi_abi
 
     facts = mpi_abi.probe_image(view, program=program or None, environment=environment)
-    # Searching the host is the longest part of a launch, and an image without MPI needs none of it.
-    hosts = mpi_abi.probe_host(prefixes=config.mpi_prefixes, family=facts.family) if facts.family else ()
-    chosen = mpi_abi.choose_host(hosts, facts.family, order=config.mpi_prefixes)
-    verdict = mpi_abi.judge(facts, chosen)
+    host = _find_host(facts.family, config) if facts.family else None
+    closure = mpi_abi.find_closure(host) if host else None
+    verdict = mpi_abi.judge(facts, host, closure)
     kinds = mpi_abi.VerdictKind
+    if verdict.kind is kinds.NO_MPI and mode is MpiMode.HOST:
+        raise BareboatError(
+            f"BAREBOAT_MPI=host, and there is no MPI in {program or image} to put the host's in place of",
+            hint="BAREBOAT_MPI=auto runs programs without MPI too",
+        )
     if verdict.kind is kinds.NO_MPI:
-        if mode is MpiMode.HOST:
-            raise BareboatError(
-                f"BAREBOAT_MPI=host, and there is no MPI in {program or image} to put the host's in place of",
-                hint="BAREBOAT_MPI=auto runs programs without MPI too",
-            )
         return _decision(mode, verdict)
-    fits = verdict.kind is kinds.NATIVE
-    if chosen is None or not (fits or mode is MpiMode.FORCE):
+    forced = verdict.kind is kinds.IMPOSSIBLE and mode is MpiMode.FORCE
+    if host is None or closure is None or not (verdict.kind is kinds.NATIVE or forced):
         raise refusal(verdict, image)
-    swap = mpi_abi.make_swap(facts, chosen, mpi_abi.find_closure(chosen), private_dir=MPI_DIR)
-    risk = "" if fits else f"the host's MPI does not fit and is used all the same: {_texts(verdict)}"
+    swap = mpi_abi.make_swap(facts, host, closure, private_dir=MPI_DIR)
+    risk = f"the host's MPI does not fit and is used all the same: {_texts(verdict)}" if forced else ""
     return replace(_decision(mode, verdict), swap=swap, warning=risk)
+
+
+def _find_host(family: str, config: SiteConfig) -> HostMpi | None:
+    """Find the host's MPI of the image's family; where there is none, any, for the verdict to name it."""
+    import mpi_abi
+
+    prefixes = config.mpi_prefixes
+    chosen = mpi_abi.choose_host(mpi_abi.probe_host(prefixes=prefixes, family=family), family, order=prefixes)
+    return chosen or next(iter(mpi_abi.probe_host(prefixes=prefixes)), None)
 
 
 def refusal(verdict: Verdict, image: str) -> BareboatError:
     """Put a verdict that forbids the start into one message with every reason and every hint.  Pure."""
-    hints = dict.fromkeys(reason.hint for reason in verdict.reasons if reason.hint)
-    own = "BAREBOAT_MPI=image runs the image's own MPI, without the host's fabric"
+    hints = dict.fromkeys(part for reason in verdict.reasons for part in reason.hint.split("; ") if part)
     return BareboatError(
         f"this host's MPI cannot take the place of that in {image}: {_texts(verdict)}",
-        hint="; ".join([*hints, own]),
+        hint="; ".join(hints),
     )
 
 

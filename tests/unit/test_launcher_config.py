@@ -113,7 +113,7 @@ def test_text_that_is_no_toml_is_refused_with_its_place() -> None:
 def test_an_absent_file_is_the_defaults_unless_it_was_asked_for(tmp_path: Path) -> None:
     path = str(tmp_path / "none.toml")
     assert read_config(path, required=False) == SiteConfig()
-    with pytest.raises(BareboatError, match="cannot read the configuration .*none.toml: it does not exist"):
+    with pytest.raises(BareboatError, match=r"cannot read the configuration .*none\.toml: it does not exist"):
         read_config(path, required=True)
 
 
@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         read_config(str(tmp_path), required=False)
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe")
-    with pytest.raises(BareboatError, match="binary.toml: it is not UTF-8 text"):
+    with pytest.raises(BareboatError, match=r"binary\.toml: it is not UTF-8 text"):
         read_config(str(binary), required=False)
 
 

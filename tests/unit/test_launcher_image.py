@@ -29,11 +29,8 @@ def root(tmp_path: Path) -> Path:
     (top / "lib64").symlink_to("/usr/lib")
     shutil.copy("/bin/true", top / "usr/bin/true")
     shutil.copy("/bin/sh", top / "usr/bin/sh")
-    loader = (
-        os.readlink("/lib64/ld-linux-x86-64.so.2") if Path("/lib64/ld-linux-x86-64.so.2").is_symlink() else ""
-    )
-    source = Path("/lib64", loader) if loader else Path("/lib64/ld-linux-x86-64.so.2")
-    shutil.copy(source.resolve(), top / "usr/lib/ld-linux-x86-64.so.2")
+    loader = Path("/lib64/ld-linux-x86-64.so.2")
+    shutil.copy(loader.resolve(), top / "usr/lib" / loader.name)
     (top / "etc/os-release").write_text('NAME="X"\nPRETTY_NAME="Test Linux 1"\n')
     return top
 
@@ -100,8 +97,10 @@ def test_a_directory_is_an_image(root: Path) -> None:
         ),
         (
             "ghcr.io/a/b@sha256:0123456789abcdef",
-            "cannot run 'ghcr.io/a/b@sha256:0123456789abcdef': "
-            "no such directory, and registry references are not supported yet",
+            (
+                "cannot run 'ghcr.io/a/b@sha256:0123456789abcdef': "
+                "no such directory, and registry references are not supported yet"
+            ),
         ),
         ("/dev/null", "/dev/null is not an image: neither a directory nor a file"),
     ],
