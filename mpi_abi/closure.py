@@ -1,27 +1,26 @@
-"""Probe of a host MPI's closure: its NEEDED tree, what it opens later, and whose help and settings it reads."""
+"""Probe of a host MPI's closure: its NEEDED tree, what it opens later, whose help and settings it reads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from glob import glob
 from pathlib import Path
 
 from .elfcache import ElfCache
 from .errors import AbiError
 from .families import Group, PluginDirectory, file_version, stem, tables
-from .host import HostMpi, host_loader
-from .loader import Found, Loader
+from .host import HostMpi, host_loader, matching
+from .loader import Found, LoadedObject, Loader
 
 
 @dataclass(frozen=True, slots=True)
 class ClosureFile:
     """A library or plugin of the closure.
 
-    ``path`` is the host's, without links; ``group`` names a row of ``fabric.toml`` or is ""; ``shared`` says that
-    an image's copy may serve.  ``exports`` and ``wanted`` (names that the rest of the closure needs of it) are read of
-    shared libraries without symbol versions only.
+    ``path`` is the host's, without links; ``group`` names a row of ``fabric.toml`` or is ""; ``shared`` says
+    that an image's copy may serve.  ``exports`` and ``wanted`` (names that the rest of the closure needs of
+    it) are read of shared libraries without symbol versions only.
     """
 
     soname: str
@@ -45,8 +44,8 @@ class ClosureFile:
 class ClosureDirectory:
     """A directory (or single files of one) that libraries of a group open.
 
-    ``sources`` are pairs (host path, name below the target or ""); none if the host has no such directory.  ``target`` is
-    relative to the private directory, or absolute where the path is compiled into the library.
+    ``sources`` are pairs (host path, name below the target or ""); none if the host has no such directory.
+    ``target`` is relative to the private directory, or absolute where the path is compiled into the library.
     """
 
     group: str
@@ -59,12 +58,14 @@ class ClosureDirectory:
 class Closure:
     """Everything that a host MPI needs at run time, beside the C library.
 
-    ``files`` starts with the MPI's own libraries; ``missing`` are (name, needed by) pairs that the host's loader does
-    not find either, e.g. of a plugin for hardware whose driver is not installed.
+    ``files`` starts with the MPI's own libraries; ``environment`` are variables that it needs in a container;
+    ``missing`` are (name, needed by) pairs that the host's loader does not find either, e.g. of a plugin for
+    hardware whose driver is not installed.
     """
 
     files: tuple[ClosureFile, ...]
     directories: tuple[ClosureDirectory, ...]
+    environment: tuple[tuple[str, str], ...]
     missing: tuple[tuple[str, str], ...]
 
 
@@ -86,45 +87,57 @@ class _Search:
 
     def run(self) -> Closure:
         for library in self._host.libraries:
-            self._add_tree(library.real, group="mpi")
+            self._add_tree(library.real, top_group="mpi")
         directories: list[ClosureDirectory] = []
+        environment: list[tuple[str, str]] = []
         done: set[str] = set()
         while groups := [group for group in self._groups() if group.name not in done]:
             for group in groups:
                 done.add(group.name)
+                environment += group.environment
                 for row in group.directories:
                     directories.append(self._directory(group, row))
         files = tuple(self._with_symbols(item) for item in self._files.values())
-        return Closure(files, tuple(directories), tuple(self._missing))
+        return Closure(files, tuple(directories), tuple(environment), tuple(self._missing))
 
     def _groups(self) -> Iterator[Group]:
         stems = {stem(item.soname) for item in self._files.values() if not item.plugin}
         for group in tables().groups:
-            hardware = not group.only_with or bool(glob(group.only_with))
+            hardware = not group.only_with or bool(matching(group.only_with))
             if stems & set(group.libraries) and hardware and group.family in ("", self._host.family):
                 yield group
 
-    def _add_tree(self, path: str, *, group: str, plugin: bool = False) -> None:
+    def _add_tree(self, path: str, *, top_group: str) -> None:
+        """Add a library and its NEEDED tree; ``top_group`` is its own group, "" to look that up."""
         tree = self._loader.load(path)
         for item in tree.objects:
             soname = item.facts.soname or item.name.rpartition("/")[2]
-            top = item.how is Found.PROGRAM
-            if soname in tables().libc or item.real in self._files or (soname in self._by_soname and not top):
+            top = top_group and item.how is Found.PROGRAM
+            if soname in tables().libc or (soname in self._by_soname and not top):
                 continue
             row = tables().group_of(soname)
-            self._files[item.real] = ClosureFile(
-                soname=soname,
-                path=item.real,
-                group=group if top else (row.name if row else ""),
-                plugin=plugin and top,
-                shared=not top and (row.shared if row else stem(soname) in tables().shared),
-                needed=item.facts.needed,
-                versions_needed=item.facts.versions_needed,
-                versions_defined=item.facts.versions_defined,
-            )
-            self._by_soname[soname] = item.real
+            group = top_group if top else (row.name if row else "")
+            shared = not top and (row.shared if row else stem(soname) in tables().shared)
+            self._add(item, group=group, plugin=False, shared=shared)
         for missing in tree.missing:
             self._missing[missing.name, missing.needed_by] = None
+
+    def _add(self, item: LoadedObject, *, group: str, plugin: bool, shared: bool) -> None:
+        if item.real in self._files:
+            return
+        soname = item.facts.soname or item.name.rpartition("/")[2]
+        self._files[item.real] = ClosureFile(
+            soname=soname,
+            path=item.real,
+            group=group,
+            plugin=plugin,
+            shared=shared,
+            needed=item.facts.needed,
+            versions_needed=item.facts.versions_needed,
+            versions_defined=item.facts.versions_defined,
+        )
+        if not plugin:
+            self._by_soname[soname] = item.real
 
     def _directory(self, group: Group, row: PluginDirectory) -> ClosureDirectory:
         source = self._find_directory(group, row)
@@ -138,11 +151,27 @@ class _Search:
         return ClosureDirectory(group.name, sources, source if row.in_place else row.target, row.variable)
 
     def _add_plugin(self, path: str, group: Group) -> None:
+        """Add a plugin, and what it needs that is not there yet.
+
+        Its whole tree is not loaded: the MPI's own, which nearly every plugin needs, is in there each time.
+        """
+        real = str(Path(path).resolve())
         try:
-            self._add_tree(str(Path(path).resolve()), group=group.name, plugin=True)
+            facts = self._elves.facts(real)
         except AbiError:
             # A plugin that cannot be read cannot be opened by the MPI either, which then goes on without it.
             self._missing[path.rpartition("/")[2], path] = None
+            return
+        plugin = LoadedObject(path, path, real, real, facts, Found.PROGRAM, None)
+        self._add(plugin, group=group.name, plugin=True, shared=False)
+        for name in facts.needed:
+            if name in tables().libc or name in self._by_soname:
+                continue
+            found = self._loader.find(name, (plugin,))
+            if found is None:
+                self._missing[name, path] = None
+            else:
+                self._add_tree(found[0], top_group="")
 
     def _find_directory(self, group: Group, row: PluginDirectory) -> str:
         """Host path of the first directory that fits a row, or ""."""
@@ -152,8 +181,8 @@ class _Search:
             folder = item.path.rpartition("/")[0]
             for path in row.paths:
                 pattern = path if path.startswith("/") else f"{folder}/{path}"
-                for found in sorted(glob(pattern)):
-                    if Path(found).is_dir() and (not row.marker or glob(f"{found}/{row.marker}")):
+                for found in matching(pattern):
+                    if Path(found).is_dir() and (not row.marker or matching(f"{found}/{row.marker}")):
                         return str(Path(found).resolve())
         return ""
 

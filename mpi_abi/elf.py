@@ -1,8 +1,9 @@
 """Reader of the dynamic half of an ELF file: what ld.so looks at, and nothing else.
 
 Our own, because a launch has a budget for its planning: a general reader builds an object for each of the
-thousands of symbols in an MPI library, where a handful of look-ups in the hash table is enough.  Everything is
-read when asked for.  64-bit little-endian files are read; of others only the header, so that they can be named.
+thousands of symbols in an MPI library, where a handful of look-ups in the hash table is enough.  Everything
+is read when asked for.  64-bit little-endian files are read; of others only the header, so that they can be
+named.
 
 Sources: System V gABI (chapters 4 and 5), the GNU extensions as ``elf.h`` and the LSB describe them.
 """
@@ -13,11 +14,10 @@ import mmap
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 
+from .elftypes import MACHINES, ElfFacts, ElfType, ForeignElf, Symbol, machine_name
 from .errors import AbiError
 
 Buffer = bytes | mmap.mmap
@@ -35,85 +35,6 @@ _STT_OBJECT = 1
 _SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size
 _RELA = struct.Struct("<QQq")
 _WORD = struct.Struct("<I")
-
-# e_machine -> (name, R_*_COPY); the names are those of `uname -m`.
-_MACHINES: dict[int, tuple[str, int]] = {
-    3: ("i386", 5),
-    20: ("ppc", 19),
-    21: ("ppc64", 19),
-    22: ("s390x", 9),
-    40: ("arm", 20),
-    62: ("x86_64", 5),
-    183: ("aarch64", 1024),
-    243: ("riscv", 4),
-    258: ("loongarch", 4),
-}
-
-
-class ElfType(IntEnum):
-    """What a file is for (``e_type``)."""
-
-    REL = 1
-    EXEC = 2
-    DYN = 3
-    CORE = 4
-    OTHER = 0
-
-
-class ForeignElf(AbiError):
-    """An ELF file of another width or byte order than can be judged; the loader passes such files over."""
-
-    def __init__(self, text: str, machine: str) -> None:
-        super().__init__(text)
-        self.machine = machine
-
-
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """One dynamic symbol; ``size`` in bytes."""
-
-    name: str
-    defined: bool
-    weak: bool
-    size: int
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class ElfFacts:
-    """What the dynamic loader decides by, of one file; see ``ld.so(8)``."""
-
-    machine: str
-    kind: ElfType
-    interpreter: str
-    soname: str
-    needed: tuple[str, ...]
-    rpath: tuple[str, ...]
-    runpath: tuple[str, ...]
-    no_default_dirs: bool
-    versions_needed: Mapping[str, frozenset[str]]
-    versions_defined: frozenset[str]
-
-
-def machine_name(header: bytes) -> str | None:
-    """Name the architecture of a file by its first 20 bytes, or None if it is not ELF.
-
-    Names are those of ``uname -m``; 32-bit and big-endian variants say so, e.g. ``i386``, ``x32``, ``arm``.
-    """
-    if len(header) < 20 or header[:4] != b"\x7fELF":
-        return None
-    wide, little = header[4] == 2, header[5] == 1
-    number = int.from_bytes(header[18:20], "little" if little else "big")
-    name = _MACHINES.get(number, (f"machine {number}", 0))[0]
-    if number == 62 and not wide:
-        return "x32"
-    if number == 21 and little:
-        return "ppc64le"
-    if number in (243, 258):
-        return f"{name}{64 if wide else 32}"
-    if number == 183 and not little:
-        return "aarch64_be"
-    return name
 
 
 @contextmanager
@@ -146,17 +67,17 @@ class Elf:
             width = {1: "32-bit", 2: "64-bit"}.get(data[4], "unknown-width")
             order = {1: "little-endian", 2: "big-endian"}.get(data[5], "unknown-endian")
             raise ForeignElf(
-                f"{name}: a {width} {order} file for {machine}; only 64-bit little-endian files can be judged",
+                f"{name}: a {width} {order} file for {machine}; only 64-bit little-endian ones can be judged",
                 machine,
             )
         self.machine = machine
         header = self._unpack("<16xHHIQQQIHHHHHH", 0)
         self.kind = ElfType(header[0]) if header[0] in (1, 2, 3, 4) else ElfType.OTHER
-        self._copy_type = _MACHINES.get(header[1], ("", -1))[1]
+        self._copy_type = MACHINES.get(header[1], ("", -1))[1]
         self._phoff, self._shoff = header[4], header[5]
         self._phentsize, self._phnum, self._shentsize, self._shnum = header[8:12]
 
-    # -- bytes -------------------------------------------------------------------------------------------------
+    # -- bytes -----------------------------------------------------------------------------------------------
 
     def _bad(self, what: str) -> AbiError:
         return AbiError(f"{self._name}: damaged ELF file: {what}")
@@ -182,7 +103,9 @@ class Elf:
         if self._phnum and self._phentsize != 56:
             raise self._bad(f"program headers of {self._phentsize} bytes")
         table = self._slice(self._phoff, self._phnum * 56, "the program header table")
-        return tuple((kind, off, addr, size) for kind, off, addr, size in struct.iter_unpack("<I4xQQ8xQ16x", table))
+        return tuple(
+            (kind, off, addr, size) for kind, off, addr, size in struct.iter_unpack("<I4xQQ8xQ16x", table)
+        )
 
     @cached_property
     def _loads(self) -> tuple[tuple[int, int, int], ...]:
@@ -209,7 +132,9 @@ class Elf:
     def _strings(self) -> bytes:
         if _DT_STRTAB not in self._tags:
             return b""
-        return self._slice(self._offset(self._tags[_DT_STRTAB]), self._tags.get(_DT_STRSZ, 0), "the string table")
+        return self._slice(
+            self._offset(self._tags[_DT_STRTAB]), self._tags.get(_DT_STRSZ, 0), "the string table"
+        )
 
     def _string(self, offset: int) -> str:
         end = self._strings.find(b"\0", offset)
@@ -217,7 +142,7 @@ class Elf:
             raise self._bad("a name without end in the string table")
         return self._strings[offset:end].decode("utf-8", "surrogateescape")
 
-    # -- what the loader looks at ------------------------------------------------------------------------------
+    # -- what the loader looks at ----------------------------------------------------------------------------
 
     @cached_property
     def interpreter(self) -> str:
@@ -310,7 +235,7 @@ class Elf:
             raise self._bad(f"a table of {count} entries")
         return count
 
-    # -- symbols -----------------------------------------------------------------------------------------------
+    # -- symbols ---------------------------------------------------------------------------------------------
 
     @cached_property
     def _symbol_count(self) -> int:
@@ -323,7 +248,7 @@ class Elf:
         return self._bounded(count)
 
     def _gnu_hash(self) -> tuple[int, int, int, int, int]:
-        """Of DT_GNU_HASH: number of buckets, first hashed symbol, bloom shift, offsets of bloom and buckets."""
+        """Of DT_GNU_HASH: buckets, first hashed symbol, bloom shift, offsets of bloom and buckets."""
         at = self._offset(self._tags[_DT_GNU_HASH])
         buckets, first, bloom_size, shift = self._unpack("<IIII", at)
         return buckets, first, shift, at + 16, at + 16 + 8 * bloom_size
@@ -446,7 +371,7 @@ class Elf:
         return found
 
     def defines_statically(self, name: str) -> bool:
-        """Whether the full symbol table (``.symtab``, absent from stripped files) defines a function ``name``."""
+        """Whether the full symbol table (``.symtab``, not in stripped files) defines ``name``."""
         wanted = name.encode()
         for table, strings in self._static_tables():
             if b"\0" + wanted + b"\0" not in strings:

@@ -1,20 +1,22 @@
 """What was read from ELF files, remembered for the time of one decision.
 
-Files are mapped only while they are read: a process that held every library and plugin of an MPI open would run
-out of file descriptors.
+Files are mapped only while they are read: a process that held every library and plugin of an MPI open would
+run out of file descriptors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .elf import ElfFacts, Symbol, open_elf
+from .elf import open_elf
+from .elftypes import ElfFacts, Symbol
 
 
 class ElfCache:
     """Answers about ELF files by host path; every file is read at most once for each kind of question.
 
-    All methods raise AbiError as `elf.open_elf` and `elf.Elf` do; errors show the first name a file was asked by.
+    All methods raise AbiError as `elf.open_elf` and `elf.Elf` do; errors show the first name a file was asked
+    by.
     """
 
     def __init__(self) -> None:

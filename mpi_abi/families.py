@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One MPI family: the exported symbols that tell it, and whether its members can stand in for each other."""
+    """One MPI family: the symbols that tell it, and whether its members can stand in for each other."""
 
     name: str
     title: str
@@ -59,6 +60,7 @@ class Group:
     shared: bool = False
     family: str = ""
     only_with: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Tables:
     families: Mapping[str, Family]
     siblings: tuple[Sibling, ...]
     names: tuple[str, ...]
+    runtimes: tuple[str, ...]
     host_dirs: tuple[str, ...]
     image_dirs: tuple[str, ...]
     groups: tuple[Group, ...]
@@ -92,8 +95,13 @@ def stem(soname: str) -> str:
     return soname.partition(".so")[0]
 
 
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a file's name fits one of the patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def file_version(path: str) -> tuple[int, ...]:
-    """The numbers behind ``.so`` in a file's name: ``libhwloc.so.15.9.0`` -> (15, 9, 0); () if there are none."""
+    """The numbers in a file's name: ``libhwloc.so.15.9.0`` -> (15, 9, 0); () if there are none."""
     numbers = path.rpartition("/")[2].partition(".so.")[2].split(".")
     return tuple(int(part) for part in numbers) if all(part.isdigit() for part in numbers) else ()
 
@@ -119,11 +127,15 @@ def tables() -> Tables:
     groups = []
     for name, values in fabric["groups"].items():
         directories = [_make(PluginDirectory, entry) for entry in values.pop("directories", [])]
-        groups.append(_make(Group, {"name": name, "directories": directories, **values}))
+        environment = list(values.pop("environment", {}).items())
+        groups.append(
+            _make(Group, {"name": name, "directories": directories, "environment": environment, **values})
+        )
     return Tables(
         families={name: _make(Family, {"name": name, **v}) for name, v in families["families"].items()},
         siblings=tuple(_make(Sibling, entry) for entry in families["siblings"]),
         names=tuple(families["search"]["names"]),
+        runtimes=tuple(families["search"]["runtimes"]),
         host_dirs=tuple(families["search"]["host_dirs"]),
         image_dirs=tuple(families["search"]["image_dirs"]),
         groups=tuple(groups),

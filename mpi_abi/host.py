@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from glob import glob
 from pathlib import Path
 
 from .elfcache import ElfCache
@@ -23,8 +22,8 @@ _LIBRARY_DIRS = ("", "lib", "lib64", "lib/release")
 class HostMpi:
     """An MPI of this host.
 
-    ``libraries`` starts with the C library; ``exports`` are the names that each defines, by role, and ``objects`` the
-    sizes in bytes of the data among them.
+    ``libraries`` starts with the C library; ``exports`` are the names that each defines, by role, and
+    ``objects`` the sizes in bytes of the data among them.
     """
 
     family: str
@@ -58,8 +57,8 @@ def host_machine() -> str:
 def host_loader(elves: ElfCache) -> Loader:
     """The host's own loader, as a program without LD_LIBRARY_PATH meets it.
 
-    The environment of a job does not count: it says what the user has loaded for the bare host, and the same image
-    must get the same MPI from a login shell and from a batch script.
+    The environment of a job does not count: it says what the user has loaded for the bare host, and the same
+    image must get the same MPI from a login shell and from a batch script.
     """
     return Loader(RootView("/"), elves, machine=host_machine(), environment={})
 
@@ -68,11 +67,12 @@ def probe_host(*, prefixes: tuple[str, ...] = (), family: str = "") -> tuple[Hos
     """Find the MPIs of this host.
 
     Args:
-        prefixes: directories of installations that the loader does not search, e.g. ``/opt/mpich-4.3``; absolute.
+        prefixes: directories of installations that the loader does not search, e.g. ``/opt/mpich-4.3``;
+            absolute.
         family: look only for this one, "" for all.
 
-    Returns them best first within a family: those in ``prefixes`` in that order, then in the order of the loader's own
-    search, then of the known places.  Raises AbiError if a prefix holds no MPI.
+    Returns them best first within a family: those in ``prefixes`` in that order, then in the order of the
+    loader's own search, then of the known places.  Raises AbiError if a prefix holds no MPI.
     """
     elves = ElfCache()
     loader = host_loader(elves)
@@ -80,7 +80,9 @@ def probe_host(*, prefixes: tuple[str, ...] = (), family: str = "") -> tuple[Hos
     for prefix in prefixes:
         found = list(_identified(loader, _in_prefix(prefix)))
         if not any(item.role == C_ROLE for item in found):
-            raise AbiError(f"{prefix}: no MPI library there", hint="name the directory that has lib/libmpi*.so*")
+            raise AbiError(
+                f"{prefix}: no MPI library there", hint="name the directory that has lib/libmpi*.so*"
+            )
         _place(places, found)
     _place(places, _identified(loader, _known_paths(loader)))
     hosts = []
@@ -112,6 +114,11 @@ def _place(places: dict[str, dict[str, MpiLibrary]], libraries: Iterable[MpiLibr
         places.setdefault(folder, {}).setdefault(item.real, item)
 
 
+def matching(pattern: str) -> tuple[str, ...]:
+    """Host paths that an absolute shell pattern names, sorted."""
+    return tuple(sorted(str(path) for path in Path("/").glob(pattern.lstrip("/"))))
+
+
 def _in_prefix(prefix: str) -> Iterator[str]:
     multiarch = f"lib/{host_machine()}-linux-gnu"
     for part in (*_LIBRARY_DIRS, multiarch):
@@ -131,7 +138,7 @@ def _known_paths(loader: Loader) -> Iterator[str]:
         if looks_like_mpi(name):
             yield from (path for path, _ in entries)
     for pattern in tables().host_dirs:
-        for folder in sorted(glob(pattern), reverse=True):
+        for folder in reversed(matching(pattern)):
             yield from _libraries_in(folder)
 
 
@@ -144,7 +151,9 @@ def _identified(loader: Loader, paths: Iterator[str]) -> Iterator[MpiLibrary]:
         seen.add(real)
         try:
             # Linker scripts and other machines' libraries are no news.
-            library = identify(loader.elves, path, real, real) if file_machine(real) == loader.machine else None
+            library = (
+                identify(loader.elves, path, real, real) if file_machine(real) == loader.machine else None
+            )
         except AbiError:
             continue
         if library is not None:

@@ -6,21 +6,24 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
-from .elf import ForeignElf, open_elf
+from .elf import open_elf
 from .elfcache import ElfCache
+from .elftypes import ForeignElf
 from .errors import AbiError
-from .families import C_ROLE, UNKNOWN, file_version, stem, tables
+from .families import C_ROLE, UNKNOWN, file_version, matches, stem, tables
 from .libc import LibcFacts, LibcKind, probe_libc, root_machine
 from .loader import Found, LoadedObject, Loader, Missing, Tree, file_machine
 from .mpilib import MpiLibrary, identify, looks_like_mpi
-from .rootfs import RootView, split_path
+from .rootfs import RootView
+from .search import search
 
 # A program that imports one of these can open or start others, whose MPI its own tree does not show.
 _REACHES_OUT = frozenset(
-    """dlopen dlmopen execl execle execlp execv execve execvp execvpe execveat fexecve
-    posix_spawn posix_spawnp popen system""".split()
+    (
+        *("dlopen", "dlmopen", "popen", "system", "posix_spawn", "posix_spawnp"),
+        *("execl", "execle", "execlp", "execv", "execve", "execvp", "execvpe", "execveat", "fexecve"),
+    )
 )
 
 
@@ -57,8 +60,8 @@ class Need:
 class SharedLibrary:
     """The image's copy of a library that the host's closure may use instead of the host's.
 
-    ``exports`` is read only of libraries without symbol versions; ``required`` is what the program's tree needs of it,
-    as symbol versions or, without such, as names.
+    ``exports`` is read only of libraries without symbol versions; ``required`` is what the program's tree
+    needs of it, as symbol versions or, without such, as names.
     """
 
     soname: str
@@ -75,8 +78,9 @@ class SharedLibrary:
 class ImageMpiFacts:
     """An image with one program in it, as far as its MPI goes.  All paths are the container's.
 
-    ``machine`` is the program's (else the image's) as ``uname -m`` says it; ``mpi`` are the libraries that the
-    host's would replace; ``needs`` and ``copies`` (name -> bytes, of objects) what the program's tree asks of them.
+    ``machine`` is the program's (else the image's) as ``uname -m`` says it; ``mpi`` are the libraries that
+    the host's would replace; ``needs`` and ``copies`` (name -> bytes, of objects) what the program's tree
+    asks of them.
     """
 
     program: str
@@ -116,7 +120,8 @@ def probe_image(view: RootView, *, program: str | None, environment: Mapping[str
 
     Args:
         view: the container's tree.
-        program: container path of what will be run (ELF file or script), or None: then the image is judged as such.
+        program: container path of what will be run (ELF file or script), or None: then the image is judged as
+            such.
         environment: what the program will see, for LD_LIBRARY_PATH and LD_PRELOAD.
 
     Raises AbiError if the program does not exist or a file it loads is damaged.
@@ -183,16 +188,20 @@ class _Probe:
             facts = self._with_search(facts, loader)
         if not facts.mpi:
             return facts
-        return replace(facts, shared=tuple(self._shared(loader, tree, users)), offered=self._offered(facts.mpi))
+        return replace(
+            facts, shared=tuple(self._shared(loader, tree, users)), offered=self._offered(facts.mpi)
+        )
 
-    # -- the program ------------------------------------------------------------------------------------------
+    # -- the program -----------------------------------------------------------------------------------------
 
     def _program(self, path: str | None) -> _Program:
         if path is None:
             return _Program("", ProgramKind.NONE, root_machine(self._view), "")
         host = self._view.resolve(path)
         if host is None or not self._view.is_file(path):
-            raise AbiError(f"{path}: no such file in {self._view.root}", hint="give the program's path in the image")
+            raise AbiError(
+                f"{path}: no such file in {self._view.root}", hint="give the program's path in the image"
+            )
         machine = file_machine(host)
         if machine is None:
             return _Program(path, ProgramKind.SCRIPT, root_machine(self._view), _shebang(host))
@@ -213,7 +222,7 @@ class _Probe:
             ompi = elf.defines_statically("ompi_mpi_comm_world")
         return replace(facts, source=MpiSource.STATIC, family="openmpi" if ompi else UNKNOWN)
 
-    # -- MPI in the program's tree ----------------------------------------------------------------------------
+    # -- MPI in the program's tree ---------------------------------------------------------------------------
 
     def _in_tree(self, tree: Tree) -> dict[int, MpiLibrary]:
         """The MPI libraries of a tree, by position."""
@@ -263,16 +272,16 @@ class _Probe:
         names = frozenset[str]().union(*(self._elves.exports(item.host_path) for item in libraries))
         return {name: size for name, size in copied.items() if name in names}
 
-    # -- MPI somewhere in the image ---------------------------------------------------------------------------
+    # -- MPI somewhere in the image --------------------------------------------------------------------------
 
     def _with_search(self, facts: ImageMpiFacts, loader: Loader) -> ImageMpiFacts:
-        """Look where an MPI can be: for scripts, no program at all, and programs that may start or open others."""
+        """Look where an MPI can be: for scripts, no program, and programs that may start or open others."""
         reaches_out = facts.reaches_out or any(
             self._elves.undefined(item.host_path) & _REACHES_OUT
             for item in facts.tree.objects
-            if item.facts.soname not in tables().libc
+            if item.how is Found.PROGRAM or matches(item.facts.soname, tables().runtimes)
         )
-        found = list(self._candidates(loader))
+        found = list(search(loader, self._environment.get("LD_LIBRARY_PATH", "")))
         families = list(dict.fromkeys(item.family for item in found if item.role == C_ROLE))
         if not families:
             return replace(facts, reaches_out=reaches_out)
@@ -288,40 +297,7 @@ class _Probe:
             reaches_out=reaches_out,
         )
 
-    def _candidates(self, loader: Loader) -> Iterator[MpiLibrary]:
-        """All MPI libraries of the image, each once; siblings belong to the C library that they need."""
-        libraries: dict[str, MpiLibrary] = {}
-        for path in self._candidate_paths(loader):
-            real, host = self._view.canonical(path), self._view.resolve(path)
-            if real is None or host is None or real in libraries or not self._view.is_file(path):
-                continue
-            if file_machine(host) != loader.machine:
-                continue
-            library = identify(self._elves, path, real, host)
-            if library is not None:
-                libraries[real] = library
-        owners = {name: item.family for item in libraries.values() if item.role == C_ROLE for name in _names(item)}
-        for library in libraries.values():
-            if library.family:
-                yield library
-                continue
-            needed = self._elves.facts(library.host_path).needed
-            family = next((owners[name] for name in needed if name in owners), "")
-            if family:
-                yield replace(library, family=family)
-
-    def _candidate_paths(self, loader: Loader) -> Iterator[str]:
-        for name, entries in loader.cache.items():
-            if looks_like_mpi(name):
-                yield from (path for path, _ in entries)
-        folders = [part for part in self._environment.get("LD_LIBRARY_PATH", "").split(":") if part.startswith("/")]
-        folders += [] if loader.cache else loader.default_dirs
-        for pattern in tables().image_dirs:
-            folders += _expand_dirs(self._view, pattern)
-        for folder in dict.fromkeys(folders):
-            yield from (f"{folder}/{name}" for name in self._view.names(folder) if looks_like_mpi(name))
-
-    # -- what the closure may share ---------------------------------------------------------------------------
+    # -- what the closure may share --------------------------------------------------------------------------
 
     def _offered(self, libraries: tuple[MpiLibrary, ...]) -> frozenset[str]:
         """All MPI functions of the image's C library."""
@@ -332,14 +308,16 @@ class _Probe:
         return frozenset()
 
     def _shared(self, loader: Loader, tree: Tree, users: tuple[LoadedObject, ...]) -> Iterator[SharedLibrary]:
-        """The image's copies of the libraries that may be shared: the program's own, and the one searched for."""
+        """The image's copies of libraries that may be shared: the program's own, and what a search finds."""
         wanted = tables().shared
         seen: set[str] = set()
         for item in tree.objects:
             if stem(item.facts.soname) in wanted:
                 seen.add(item.host_path)
                 yield self._share(item.facts.soname, item.path, item.how, users)
-        names = loader.cache or {name: [] for folder in loader.default_dirs for name in self._view.names(folder)}
+        names = loader.cache or {
+            name: [] for folder in loader.default_dirs for name in self._view.names(folder)
+        }
         for name in names:
             if ".so." not in name or stem(name) not in wanted:
                 continue
@@ -361,7 +339,9 @@ class _Probe:
                 required |= user.facts.versions_needed.get(soname, frozenset())
             else:
                 required |= self._elves.undefined(user.host_path) & exports
-        return SharedLibrary(soname, path, real, how, file_version(real), facts.versions_defined, exports, required)
+        return SharedLibrary(
+            soname, path, real, how, file_version(real), facts.versions_defined, exports, required
+        )
 
 
 def _shebang(host_path: str) -> str:
@@ -373,10 +353,6 @@ def _shebang(host_path: str) -> str:
 
 def _c_first(libraries: Iterable[MpiLibrary]) -> tuple[MpiLibrary, ...]:
     return tuple(sorted(libraries, key=lambda item: item.role != C_ROLE))
-
-
-def _names(library: MpiLibrary) -> set[str]:
-    return {library.soname, *(path.rpartition("/")[2] for path in (library.path, library.real))}
 
 
 def _reachable(tree: Tree, *, stop: frozenset[int]) -> list[int]:
@@ -391,16 +367,3 @@ def _reachable(tree: Tree, *, stop: frozenset[int]) -> list[int]:
                 seen.append(needed)
                 todo.append(needed)
     return seen
-
-
-def _expand_dirs(view: RootView, pattern: str) -> list[str]:
-    """The directories of a container that a pattern with ``*`` names."""
-    found = ["/"]
-    for part in split_path(pattern):
-        if "*" in part:
-            found = [
-                f"{base.rstrip('/')}/{name}" for base in found for name in view.names(base) if fnmatchcase(name, part)
-            ]
-        else:
-            found = [f"{base.rstrip('/')}/{part}" for base in found]
-    return [path for path in found if view.is_dir(path)]

@@ -34,7 +34,9 @@ def parse_cache(data: bytes) -> CacheEntries:
         # The newer table follows, aligned to 8 bytes.
         start = -(-(16 + 12 * count) // 8) * 8
     if data[start : start + 20] != _NEW_MAGIC or len(data) < start + _HEADER.size:
-        raise AbiError("/etc/ld.so.cache: not a table of glibc's format 1.1", hint="run ldconfig in the image")
+        raise AbiError(
+            "/etc/ld.so.cache: not a table of glibc's format 1.1", hint="run ldconfig in the image"
+        )
     data = data[start:]
     _, count, _, _, extension = _HEADER.unpack_from(data)
     table = data[_HEADER.size : _HEADER.size + count * _ENTRY.size]

@@ -1,8 +1,8 @@
 """Which C library a container has, and whether it is new enough for libraries from outside.
 
-glibc is backward compatible only: a library linked against a newer one asks for symbol versions (``GLIBC_2.34``) that
-an older one does not define, and ld.so refuses it.  What is defined is read from the files themselves; no image's
-``ldd`` is run.
+glibc is backward compatible only: a library linked against a newer one asks for symbol versions
+(``GLIBC_2.34``) that an older one does not define, and ld.so refuses it.  What is defined is read from the
+files themselves; no image's ``ldd`` is run.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ class LibcKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LibcFacts:
-    """A container's C library: ``version`` is the newest ``GLIBC_x.y`` that it defines, e.g. (2, 36).
+    """A container's C library: ``version`` is the newest ``GLIBC_x.y`` that its files define, e.g. (2, 36).
 
-    ``defined`` holds the symbol versions by soname, for each of glibc's files that is there.
+    That is at most the release: some releases add no symbols.  ``defined`` holds the symbol versions by
+    soname, for each of glibc's files that is there.
     """
 
     kind: LibcKind
@@ -77,7 +78,9 @@ def probe_libc(loader: Loader, *, interpreter: str = "") -> LibcFacts:
         if soname == _LIBC:
             path = found[0]
     if path:
-        return LibcFacts(LibcKind.GLIBC, path, glibc_version(defined[_LIBC]), defined)
+        return LibcFacts(
+            LibcKind.GLIBC, path, glibc_version(name for names in defined.values() for name in names), defined
+        )
     musl = musl_loader(loader.view)
     return LibcFacts(LibcKind.MUSL if musl else LibcKind.NONE, musl, (), {})
 
@@ -97,7 +100,7 @@ def root_machine(view: RootView) -> str:
 
 
 def lacking(facts: LibcFacts, needed: Mapping[str, frozenset[str]]) -> tuple[tuple[str, str], ...]:
-    """The (soname, version) pairs that a library needs of the C library and that it does not define, newest last."""
+    """The (soname, version) pairs that a library needs and the C library does not define, newest last."""
     libc = tables().libc
     pairs = [
         (soname, name)

@@ -1,7 +1,7 @@
 """The search of the dynamic loader, emulated inside a `RootView`; nothing is executed.
 
-After ld.so(8) and, where that is silent, glibc's behaviour: which directories are searched in which order, who
-inherits whose DT_RPATH, when a name counts as loaded already, which files are passed over.
+After ld.so(8) and, where that is silent, glibc's behaviour: which directories are searched in which order,
+who inherits whose DT_RPATH, when a name counts as loaded already, which files are passed over.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from .elf import ElfFacts, ForeignElf, machine_name
 from .elfcache import ElfCache
+from .elftypes import ElfFacts, ForeignElf, machine_name
 from .errors import AbiError
 from .ldcache import CacheEntries, parse_cache
 from .rootfs import RootView
@@ -54,8 +54,8 @@ class Found(StrEnum):
 class LoadedObject:
     """A file that the loader would map.
 
-    ``path`` is the container path it was found by, ``real`` the same without links, ``needs`` the positions in the
-    tree of what it needs, ``parent`` that of the object which first asked for it.
+    ``path`` is the container path it was found by, ``real`` the same without links, ``needs`` the positions
+    in the tree of what it needs, ``parent`` that of the object which first asked for it.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A program (or library) with everything it needs, in the order of loading, which is also that of binding."""
+    """A program (or library) with all it needs, in the order of loading, which is that of binding too."""
 
     objects: tuple[LoadedObject, ...]
     missing: tuple[Missing, ...]
@@ -100,7 +100,13 @@ class Loader:
     """The dynamic loader of one container, for one environment."""
 
     def __init__(
-        self, view: RootView, elves: ElfCache, *, machine: str, interpreter: str = "", environment: Mapping[str, str]
+        self,
+        view: RootView,
+        elves: ElfCache,
+        *,
+        machine: str,
+        interpreter: str = "",
+        environment: Mapping[str, str],
     ) -> None:
         self.view = view
         self.elves = elves
@@ -109,7 +115,7 @@ class Loader:
         self._library_path = re.split("[:;]", environment.get("LD_LIBRARY_PATH", ""))
         self._preload = re.split("[: ]", environment.get("LD_PRELOAD", ""))
 
-    # -- where ------------------------------------------------------------------------------------------------
+    # -- where -----------------------------------------------------------------------------------------------
 
     @cached_property
     def cache(self) -> CacheEntries:
@@ -130,7 +136,7 @@ class Loader:
 
     @cached_property
     def default_dirs(self) -> tuple[str, ...]:
-        """The directories compiled into this container's loader (distributions differ), else the usual ones."""
+        """The directories compiled into this container's loader (distributions differ), or usual ones."""
         runs = re.findall(rb"(?:/[\w.+/-]*/\0){2,}", self._interpreter_bytes)
         for run in runs:
             dirs = [part.decode().rstrip("/") for part in run.split(b"\0") if part]
@@ -147,7 +153,9 @@ class Loader:
 
     @cached_property
     def _levels(self) -> tuple[str, ...]:
-        return cpu_levels(Path("/proc/cpuinfo").read_text(errors="replace")) if self.machine == "x86_64" else ()
+        return (
+            cpu_levels(Path("/proc/cpuinfo").read_text(errors="replace")) if self.machine == "x86_64" else ()
+        )
 
     def _expand(self, text: str, origin: str) -> str:
         """Replace the dynamic string tokens."""
@@ -160,10 +168,10 @@ class Loader:
             text,
         )
 
-    # -- search -----------------------------------------------------------------------------------------------
+    # -- search ----------------------------------------------------------------------------------------------
 
     def _usable(self, path: str) -> tuple[str, str, ElfFacts] | None:
-        """(real, host path, facts) if the loader would take this file; a file of another machine is passed over."""
+        """(real, host path, facts) if the loader would take this file; other machines' it passes over."""
         real = self.view.canonical(path)
         host = self.view.resolve(path)
         if real is None or host is None or not self.view.is_file(path):
@@ -194,10 +202,12 @@ class Loader:
         entries = self.cache.get(name, [])
         if any(level for _, level in entries):
             entries = [entry for wanted in (*self._levels, "") for entry in entries if entry[1] == wanted]
-        return next((path for path, level in entries if level in ("", *self._levels) and self._usable(path)), None)
+        return next(
+            (path for path, level in entries if level in ("", *self._levels) and self._usable(path)), None
+        )
 
-    def find(self, name: str, chain: tuple[LoadedObject, ...] = (), *, program: bool = False) -> tuple[str, Found] | None:
-        """Find a library by name for the first object of ``chain`` (who asks, who asked for it, ..., the program).
+    def find(self, name: str, chain: tuple[LoadedObject, ...] = ()) -> tuple[str, Found] | None:
+        """Find a library for the first object of ``chain`` (who asks, who asked for it, ..., the program).
 
         Returns the container path and the rule that found it, or None.
         """
@@ -225,13 +235,13 @@ class Loader:
         default = self._in_dirs(name, list(self.default_dirs))
         return (default, Found.DEFAULT) if default else None
 
-    # -- loading ----------------------------------------------------------------------------------------------
+    # -- loading ---------------------------------------------------------------------------------------------
 
     def load(self, path: str) -> Tree:
         """Everything that would be mapped for the ELF program or library at the container path ``path``.
 
-        What cannot be found is in the answer's ``missing``.  Raises AbiError if ``path`` itself cannot be read, or
-        if a file on the way is damaged.
+        What cannot be found is in the answer's ``missing``.  Raises AbiError if ``path`` itself cannot be
+        read, or if a file on the way is damaged.
         """
         real, host = self.view.canonical(path), self.view.resolve(path)
         if real is None or host is None:
@@ -298,7 +308,7 @@ def _chain(objects: list[LoadedObject], position: int) -> tuple[LoadedObject, ..
 
 
 def file_machine(host_path: str) -> str | None:
-    """Architecture of a file by its header, or None if it is no ELF file; raises AbiError if it cannot be read."""
+    """Architecture of a file by its header, None if it is not ELF; raises AbiError if it is unreadable."""
     try:
         with Path(host_path).open("rb") as file:
             return machine_name(file.read(64))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from .elfcache import ElfCache
-from .families import C_ROLE, Family, file_version, tables
+from .families import C_ROLE, Family, file_version, matches, tables
 
 
 @dataclass(frozen=True, slots=True)
 class MpiLibrary:
     """One library of an MPI.
 
-    ``role`` is ``c`` for the library with the C interface, else a sibling's of ``families.toml``.  ``path`` is the
-    path it is found by, ``real`` the same without links (both as its own side sees them), ``host_path`` the
-    file on the host.  ``version`` is the MPI's own text ("4.1.4") where the library exports it.
+    ``role`` is ``c`` for the library with the C interface, else a sibling's of ``families.toml``.  ``path``
+    is the path it is found by, ``real`` the same without links (both as its own side sees them),
+    ``host_path`` the file on the host.  ``version`` is the MPI's own text ("4.1.4") where the library exports
+    it.
     """
 
     family: str
@@ -35,14 +35,14 @@ class MpiLibrary:
 
 def looks_like_mpi(*names: str) -> bool:
     """Whether one of the names of a file is worth a look at its symbols."""
-    return any(fnmatchcase(name.rpartition("/")[2], pattern) for name in names for pattern in tables().names)
+    return any(matches(name.rpartition("/")[2], tables().names) for name in names)
 
 
 def identify(elves: ElfCache, path: str, real: str, host_path: str) -> MpiLibrary | None:
     """Say which MPI library a file is, or None if it is none.
 
-    Of siblings the family is left open (""): a Fortran library belongs to the C library beside which it is found.
-    Raises AbiError if the file cannot be read.
+    Of siblings the family is left open (""): a Fortran library belongs to the C library beside which it is
+    found. Raises AbiError if the file cannot be read.
     """
     known = tables()
     asked = {name for family in known.families.values() for name in (*family.objects, *family.without)}

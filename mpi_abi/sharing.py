@@ -1,8 +1,8 @@
 """Which copy of a library serves, the image's or the host's.  Pure.
 
-Everything that the host's MPI needs could be brought along, but a library that is loaded once serves the program too:
-an older libstdc++ from the host would end programs that are newer than it.  So the image keeps its copy where that
-has all the closure asks for; what must be brought must have all the program asks for.
+Everything that the host's MPI needs could be brought along, but a library that is loaded once serves the
+program too: an older libstdc++ from the host would end programs that are newer than it.  So the image keeps
+its copy where that has all the closure asks for; what must be brought must have all the program asks for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A library that program and closure need in different versions: ``lacking`` is what the host's copy has not."""
+    """A library that program and closure need differently: ``lacking`` is what the host's copy has not."""
 
     file: ClosureFile
     image_path: str
@@ -36,7 +36,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """The closure's files, divided: brought from the host, kept from the image, and those that fit neither way."""
+    """The closure's files: brought from the host, kept from the image, and those that fit neither way."""
 
     brought: tuple[ClosureFile, ...]
     kept: tuple[Kept, ...]
@@ -46,9 +46,9 @@ class Sharing:
 def share(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> Sharing:
     """Divide a closure between host and image.
 
-    A library of the image is kept if every copy that could be loaded is at least as new by its file's numbers and has
-    the symbol versions (or, without versions, the symbols) that the closure needs.  What only a kept library needs stays
-    behind with it, and so does a host library for a language that the image has none for.
+    A library of the image is kept if every copy that could be loaded is at least as new by its file's numbers
+    and has the symbol versions (or, without versions, the symbols) that the closure needs.  What only a kept
+    library needs stays behind with it, and so does a host library for a language that the image has none for.
     """
     by_soname = {item.soname: item for item in closure.files if not item.plugin}
     kept: dict[str, Kept] = {}
@@ -93,7 +93,9 @@ def _serves(copy: SharedLibrary, item: ClosureFile, closure: Closure) -> bool:
     if copy.file_version < item.file_version:
         return False
     if item.versions_defined:
-        needed = frozenset[str]().union(*(user.versions_needed.get(item.soname, ()) for user in closure.files))
+        needed = frozenset[str]().union(
+            *(user.versions_needed.get(item.soname, ()) for user in closure.files)
+        )
         return needed <= copy.versions
     return item.wanted <= copy.exports
 

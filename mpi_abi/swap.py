@@ -52,9 +52,9 @@ class Swap:
 def make_swap(image: ImageMpiFacts, host: HostMpi, closure: Closure, *, private_dir: str) -> Swap:
     """Plan the replacement of the image's MPI by ``host``.
 
-    The image's own MPI files are covered, so that whatever finds them (RPATH, cache, a path in a script) finds the
-    host's.  What the host's MPI needs in turn goes into ``private_dir`` (a container path of which nothing exists
-    yet), where LD_LIBRARY_PATH and the plugin variables point.
+    The image's own MPI files are covered, so that whatever finds them (RPATH, cache, a path in a script)
+    finds the host's.  What the host's MPI needs in turn goes into ``private_dir`` (a container path of which
+    nothing exists yet), where LD_LIBRARY_PATH and the plugin variables point.
 
     The verdict is not asked: a forced swap uses this as well.
     """
@@ -86,7 +86,10 @@ def _mpi_covers(image: ImageMpiFacts, host: HostMpi) -> Iterator[Cover]:
 def _library_covers(host: HostMpi, sharing: Sharing, private_dir: str) -> Iterator[Cover]:
     for item in sharing.brought:
         if not item.plugin:
-            reason = f"needed by {host.title}" + (f"; {item.group} comes from the host as a whole" if item.group else "")
+            whole = item.group not in ("", "mpi")
+            reason = f"needed by {host.title}" + (
+                f"; {item.group} comes from the host as a whole" if whole else ""
+            )
             yield Cover(item.path, f"{private_dir}/lib/{item.soname}", reason)
 
 
@@ -118,3 +121,7 @@ def _environment(closure: Closure, sharing: Sharing, private_dir: str) -> Iterat
             # Set also where the host has no such directory: the compiled-in path is the image's in there.
             reason = f"{folder.group} of the host must not look in the image's directories"
             yield EnvironmentChange(Action.SET, folder.variable, f"{private_dir}/{folder.target}", reason)
+    for name, value in closure.environment:
+        yield EnvironmentChange(
+            Action.SET, name, value, "the host's MPI runs without its own installation around it"
+        )

@@ -10,7 +10,7 @@ from .closure import Closure
 from .families import C_ROLE, tables
 from .host import HostMpi
 from .image import ImageMpiFacts, MpiSource, ProgramKind
-from .libc import LibcKind, glibc_version, lacking, show_version
+from .libc import LibcKind, lacking, show_version
 from .mpilib import looks_like_mpi
 from .sharing import share
 
@@ -28,7 +28,7 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why: ``code`` is for programs, ``text`` a sentence, ``evidence`` the files and symbols, ``hint`` what to do."""
+    """Why: ``code`` for programs, ``text`` a sentence, ``evidence`` files or symbols, ``hint`` a way out."""
 
     code: str
     text: str
@@ -50,7 +50,8 @@ def judge(image: ImageMpiFacts, host: HostMpi | None, closure: Closure | None = 
     """Judge whether ``host`` can stand in for the image's MPI.
 
     Give the host's MPI of the image's family; where it has none, any other: the verdict then is TRANSLATED.
-    Without ``closure`` nothing is said about what the host's MPI needs in turn: its C library and its dependencies.
+    Without ``closure`` nothing is said about what the host's MPI needs in turn: its C library and its
+    dependencies.
     """
     kind, reasons = _decide(image, host, closure)
     library = image.library()
@@ -122,7 +123,8 @@ def _without_mpi(image: ImageMpiFacts) -> tuple[VerdictKind, tuple[Reason, ...]]
 def _missing_interfaces(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     for need in image.needs:
         if host.library(need.role) is None:
-            text = f"{need.user} uses {tables().role_title(need.role)} in {need.library}, which {host.title} has not"
+            part = tables().role_title(need.role)
+            text = f"{need.user} uses {part} in {need.library}, which {host.title} has not"
             hint = f"install that part of {tables().title(host.family)} on the host; {_OWN_MPI}"
             yield Reason("interface-missing", text, tuple(sorted(need.symbols)[:20]), hint)
 
@@ -132,7 +134,9 @@ def _missing_symbols(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     for need in image.needs:
         lost = sorted(need.symbols - has)
         if lost and host.library(need.role) is not None:
-            text = f"{need.user} needs {_list(lost)}, which {host.title} ({host.c_library.path}) does not have"
+            text = (
+                f"{need.user} needs {_list(lost)}, which {host.title} ({host.c_library.path}) does not have"
+            )
             hint = f"use a newer {tables().title(host.family)} on the host; {_OWN_MPI}"
             yield Reason("symbol-missing", text, tuple(lost), hint)
 
@@ -148,18 +152,18 @@ def _sizes(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
 
 def _closure_reasons(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> Iterator[Reason]:
     sharing = share(image, host, closure)
-    newest: dict[tuple[str, str], list[str]] = {}
-    for item in sharing.brought:
-        for pair in lacking(image.libc, item.versions_needed):
-            newest.setdefault(pair, []).append(item.soname)
-    if newest:
-        pairs = sorted(newest, key=lambda pair: glibc_version([pair[1]]))
+    too_new = [
+        (item, pairs) for item in sharing.brought if (pairs := lacking(image.libc, item.versions_needed))
+    ]
+    if too_new:
+        # The MPI's own library comes first; of what it lacks, the newest.
+        item, pairs = too_new[0]
         soname, version = pairs[-1]
         text = (
-            f"{newest[soname, version][0]} of this host needs {version} of {soname}; "
-            f"the image's glibc is {show_version(image.glibc)}"
+            f"{item.path} of this host needs {version} of {soname}; "
+            f"the image's glibc ends at {show_version(image.glibc)}"
         )
-        evidence = tuple(f"{name}: {v} ({s})" for s, v in pairs for name in newest[s, v])
+        evidence = tuple(f"{file.soname}: {v} ({s})" for file, lost in too_new for s, v in lost)
         yield Reason("glibc", text, evidence, f"use an image with a newer distribution; {_OWN_MPI}")
     for conflict in sharing.conflicts:
         text = (
@@ -191,7 +195,9 @@ def _in_favour(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     yield Reason("unchecked", text, tuple(lost), "name the MPI program itself to have its symbols checked")
     for item in image.mpi:
         if host.library(item.role) is None:
-            text = f"{item.path}: {host.title} has no {tables().role_title(item.role)}; the image's copy stays"
+            text = (
+                f"{item.path}: {host.title} has no {tables().role_title(item.role)}; the image's copy stays"
+            )
             yield Reason("interface-unchecked", text, (item.real,))
     if image.other_families:
         names = ", ".join(tables().title(name) for name in image.other_families)

@@ -1,0 +1,100 @@
+"""``bareboat abi``: what MPI is in an image, what this host has, and whether they fit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from .errors import AbiError
+    from .rootfs import RootView
+
+_PRIVATE_DIR = "/run/bareboat/mpi"
+
+
+@click.group()
+def abi() -> None:
+    """Judge whether this host's MPI fits an image."""
+
+
+@abi.command(context_settings={"ignore_unknown_options": True})
+@click.argument("image", type=click.Path())
+@click.argument("app", nargs=-1, type=click.UNPROCESSED)
+@click.option("--prefix", "prefixes", multiple=True, help="Directory of a host MPI to look at first.")
+@click.option("--json", "as_json", is_flag=True, help="Print the facts and the verdict as JSON.")
+def check(image: str, app: tuple[str, ...], prefixes: tuple[str, ...], *, as_json: bool) -> None:
+    """Say whether the MPI of IMAGE (a directory), as APP uses it, can be replaced by this host's.
+
+    APP is a path in the image or a name to look up in the usual directories; without it the image is judged as such.
+    Exit code: 0 native, 3 translated, 4 impossible, 5 no MPI; 125 if it could not be judged.
+    """
+    from . import report
+    from .closure import find_closure
+    from .errors import AbiError
+    from .host import choose_host, probe_host
+    from .image import probe_image
+    from .rootfs import RootView
+    from .swap import make_swap
+    from .verdict import VerdictKind, judge
+
+    try:
+        if not Path(image).is_dir():
+            raise AbiError(f"{image}: not a directory", hint="give the directory of an unpacked image")
+        view = RootView(image)
+        facts = probe_image(view, program=_find_program(view, app[0]) if app else None, environment={})
+        hosts = probe_host(prefixes=prefixes)
+        host = choose_host(hosts, facts.family, order=prefixes) or next(iter(hosts), None)
+        closure = find_closure(host) if host and host.family == facts.family else None
+        verdict = judge(facts, host, closure)
+        swap = None
+        if host and closure and verdict.kind is VerdictKind.NATIVE:
+            swap = make_swap(facts, host, closure, private_dir=_PRIVATE_DIR)
+    except AbiError as error:
+        _fail(error)
+    if as_json:
+        _print_json(report.verdict_json(facts, verdict, swap))
+    else:
+        click.echo("\n".join(report.verdict_lines(facts, verdict, swap)))
+    sys.exit(report.EXIT_CODES[verdict.kind])
+
+
+@abi.command()
+@click.option("--prefix", "prefixes", multiple=True, help="Directory of an MPI to look at first.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def host(prefixes: tuple[str, ...], *, as_json: bool) -> None:
+    """List the MPIs of this host, best first within a family."""
+    from . import report
+    from .errors import AbiError
+    from .host import probe_host
+
+    try:
+        hosts = probe_host(prefixes=prefixes)
+    except AbiError as error:
+        _fail(error)
+    if as_json:
+        _print_json(report.host_json(hosts))
+    else:
+        click.echo("\n".join(report.host_lines(hosts)))
+
+
+def _find_program(view: RootView, name: str) -> str:
+    if "/" in name:
+        return name
+    folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+    return next((f"{folder}/{name}" for folder in folders if view.is_file(f"{folder}/{name}")), name)
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2))
+
+
+def _fail(error: AbiError) -> NoReturn:
+    click.echo(f"bareboat: {error}", err=True)
+    if error.hint:
+        click.echo(f"bareboat: hint: {error.hint}", err=True)
+    sys.exit(125)

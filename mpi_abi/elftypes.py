@@ -1,0 +1,88 @@
+"""What is told about ELF files: their machine, their dynamic section, their symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from .errors import AbiError
+
+# e_machine -> (name, R_*_COPY); the names are those of `uname -m`.
+MACHINES: dict[int, tuple[str, int]] = {
+    3: ("i386", 5),
+    20: ("ppc", 19),
+    21: ("ppc64", 19),
+    22: ("s390x", 9),
+    40: ("arm", 20),
+    62: ("x86_64", 5),
+    183: ("aarch64", 1024),
+    243: ("riscv", 4),
+    258: ("loongarch", 4),
+}
+
+
+class ElfType(IntEnum):
+    """What a file is for (``e_type``)."""
+
+    REL = 1
+    EXEC = 2
+    DYN = 3
+    CORE = 4
+    OTHER = 0
+
+
+class ForeignElf(AbiError):
+    """An ELF file of another width or byte order than can be judged; the loader passes such files over."""
+
+    def __init__(self, text: str, machine: str) -> None:
+        super().__init__(text)
+        self.machine = machine
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One dynamic symbol; ``size`` in bytes."""
+
+    name: str
+    defined: bool
+    weak: bool
+    size: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class ElfFacts:
+    """What the dynamic loader decides by, of one file; see ``ld.so(8)``."""
+
+    machine: str
+    kind: ElfType
+    interpreter: str
+    soname: str
+    needed: tuple[str, ...]
+    rpath: tuple[str, ...]
+    runpath: tuple[str, ...]
+    no_default_dirs: bool
+    versions_needed: Mapping[str, frozenset[str]]
+    versions_defined: frozenset[str]
+
+
+def machine_name(header: bytes) -> str | None:
+    """Name the architecture of a file by its first 20 bytes, or None if it is not ELF.
+
+    Names are those of ``uname -m``; 32-bit and big-endian variants say so, e.g. ``i386``, ``x32``, ``arm``.
+    """
+    if len(header) < 20 or header[:4] != b"\x7fELF":
+        return None
+    wide, little = header[4] == 2, header[5] == 1
+    number = int.from_bytes(header[18:20], "little" if little else "big")
+    name = MACHINES.get(number, (f"machine {number}", 0))[0]
+    if number == 62 and not wide:
+        return "x32"
+    if number == 21 and little:
+        return "ppc64le"
+    if number in (243, 258):
+        return f"{name}{64 if wide else 32}"
+    if number == 183 and not little:
+        return "aarch64_be"
+    return name

@@ -1,0 +1,103 @@
+"""Facts and verdicts as text and as JSON values.  Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .families import tables
+from .host import HostMpi
+from .image import ImageMpiFacts
+from .libc import show_version
+from .swap import Swap
+from .verdict import Verdict, VerdictKind
+
+# DESIGN, rules: commands that judge have codes for their verdicts.
+EXIT_CODES = {
+    VerdictKind.NATIVE: 0,
+    VerdictKind.TRANSLATED: 3,
+    VerdictKind.IMPOSSIBLE: 4,
+    VerdictKind.NO_MPI: 5,
+}
+_MOST_EVIDENCE = 10
+
+
+def verdict_lines(image: ImageMpiFacts, verdict: Verdict, swap: Swap | None) -> list[str]:
+    """A verdict for people: the answer first, then why, then what would change."""
+    lines = [f"verdict: {verdict.kind.upper()}"]
+    if image.program:
+        lines.append(f"program: {image.program} ({image.kind}, {image.machine})")
+    if image.mpi:
+        lines.append(f"image:   {tables().title(image.family)} {image.mpi[0].version}".rstrip())
+        lines += [f"         {item.real}" for item in image.mpi]
+    lines.append(f"libc:    {image.libc.kind} {show_version(image.glibc)}".rstrip())
+    for reason in verdict.reasons:
+        lines.append(f"{reason.code}: {reason.text}")
+        lines += [f"    {line}" for line in reason.evidence[:_MOST_EVIDENCE]]
+        if len(reason.evidence) > _MOST_EVIDENCE:
+            lines.append(f"    and {len(reason.evidence) - _MOST_EVIDENCE} more")
+        if reason.hint:
+            lines.append(f"  hint: {reason.hint}")
+    if swap is not None:
+        lines.append(f"swap:    {swap.summary}")
+        lines += [f"    {cover.target} <- {cover.source}" for cover in swap.covers]
+        lines += [f"    {change.action} {change.name} {change.value}".rstrip() for change in swap.environment]
+    return lines
+
+
+def verdict_json(image: ImageMpiFacts, verdict: Verdict, swap: Swap | None) -> dict[str, Any]:
+    """The same as a value for `json.dumps`."""
+    return {
+        "verdict": verdict.kind,
+        "reasons": [
+            {"code": r.code, "text": r.text, "evidence": list(r.evidence), "hint": r.hint}
+            for r in verdict.reasons
+        ],
+        "program": image.program,
+        "kind": image.kind,
+        "machine": image.machine,
+        "interpreter": image.interpreter,
+        "libc": {"kind": image.libc.kind, "version": show_version(image.glibc)},
+        "family": image.family,
+        "image_libraries": [item.real for item in image.mpi],
+        "host_library": verdict.host_library,
+        "tree": [{"name": item.name, "path": item.path, "found": item.how} for item in image.tree.objects],
+        "missing": [{"name": item.name, "needed_by": item.needed_by} for item in image.missing],
+        "swap": swap_json(swap) if swap is not None else None,
+    }
+
+
+def swap_json(swap: Swap) -> dict[str, Any]:
+    """A swap as a value for `json.dumps`."""
+    return {
+        "summary": swap.summary,
+        "covers": [{"source": c.source, "target": c.target, "reason": c.reason} for c in swap.covers],
+        "environment": [
+            {"action": e.action, "name": e.name, "value": e.value, "reason": e.reason}
+            for e in swap.environment
+        ],
+    }
+
+
+def host_lines(hosts: tuple[HostMpi, ...]) -> list[str]:
+    """The MPIs of a host, one paragraph each."""
+    lines = []
+    for host in hosts:
+        lines.append(f"{host.title}  {host.prefix}")
+        for item in host.libraries:
+            names = len(host.exports[item.role])
+            lines.append(f"    {item.role:12} {item.soname:32} {names:5} symbols  {item.real}")
+    return lines or ["no MPI was found on this host"]
+
+
+def host_json(hosts: tuple[HostMpi, ...]) -> list[dict[str, Any]]:
+    """The same as a value for `json.dumps`."""
+    return [
+        {
+            "family": host.family,
+            "version": host.version,
+            "prefix": host.prefix,
+            "machine": host.machine,
+            "libraries": [{"role": i.role, "soname": i.soname, "path": i.real} for i in host.libraries],
+        }
+        for host in hosts
+    ]

@@ -1,0 +1,77 @@
+"""Where an image's MPI can be when no program names it: the loader's table and directories, known places."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from .families import C_ROLE, tables
+from .loader import Loader, file_machine
+from .mpilib import MpiLibrary, identify, looks_like_mpi
+from .rootfs import RootView, split_path
+
+
+def search(loader: Loader, library_path: str) -> Iterator[MpiLibrary]:
+    """All MPI libraries of an image, each file once, in the order in which its loader would prefer them.
+
+    ``library_path`` is the container's LD_LIBRARY_PATH.  Siblings belong to the C library that they need.
+    """
+    libraries: dict[str, MpiLibrary] = {}
+    for path in _paths(loader, library_path):
+        real, host = loader.view.canonical(path), loader.view.resolve(path)
+        if real is None or host is None or real in libraries or not loader.view.is_file(path):
+            continue
+        if file_machine(host) != loader.machine:
+            continue
+        library = identify(loader.elves, path, real, host)
+        if library is not None:
+            libraries[real] = library
+    owners = {
+        name: item.family for item in libraries.values() if item.role == C_ROLE for name in _names(item)
+    }
+    for library in libraries.values():
+        if library.family:
+            yield library
+            continue
+        needed = loader.elves.facts(library.host_path).needed
+        family = next((owners[name] for name in needed if name in owners), "")
+        if family:
+            yield replace(library, family=family)
+
+
+def _names(library: MpiLibrary) -> set[str]:
+    return {library.soname, *(path.rpartition("/")[2] for path in (library.path, library.real))}
+
+
+def _paths(loader: Loader, library_path: str) -> Iterator[str]:
+    yield from _in_dirs(
+        loader.view, [part for part in re.split("[:;]", library_path) if part.startswith("/")]
+    )
+    for name, entries in loader.cache.items():
+        if looks_like_mpi(name):
+            yield from (path for path, _ in entries)
+    if not loader.cache:
+        yield from _in_dirs(loader.view, loader.default_dirs)
+    for pattern in tables().image_dirs:
+        yield from _in_dirs(loader.view, _expand(loader.view, pattern))
+
+
+def _in_dirs(view: RootView, folders: Iterable[str]) -> Iterator[str]:
+    for folder in folders:
+        yield from (f"{folder}/{name}" for name in view.names(folder) if looks_like_mpi(name))
+
+
+def _expand(view: RootView, pattern: str) -> list[str]:
+    """The directories of a container that a pattern with ``*`` names."""
+    found = ["/"]
+    for part in split_path(pattern):
+        bases = [base.rstrip("/") for base in found]
+        if "*" in part:
+            found = [
+                f"{base}/{name}" for base in bases for name in view.names(base) if fnmatchcase(name, part)
+            ]
+        else:
+            found = [f"{base}/{part}" for base in bases]
+    return [path for path in found if view.is_dir(path)]
