@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -94,6 +93,8 @@ def read_config(path: str, *, required: bool) -> SiteConfig:
 
 def parse_config(text: str, path: str) -> SiteConfig:
     """Parse the text of a site configuration (TOML 1.0); ``path`` is for messages and for the result."""
+    import tomllib  # here: most hosts have no such file, and every launch would pay for it
+
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -228,9 +228,7 @@ class _Work:
             flags = "ro,optional" if mount.read_only else "rw,optional"
             self.bind(mount.source, "the site's", target=mount.target, flags=flags, origin=Origin.SITE)
             if mount.source not in self.host.present:
-                self.notes.append(
-                    f"the site's mount {mount.source} is left out: it does not exist on this host"
-                )
+                self.notes.append(f"the site's mount {mount.source} is left out: it is not on this host")
         for mount in self.request.mounts:
             if mount.source not in self.host.present:
                 raise BareboatError(
@@ -251,9 +249,7 @@ class _Work:
         elif not self.on(View.CWD) or cwd not in self.host.present:
             self.cwd = "/"
             why = "its part of the view is off" if cwd in self.host.present else "it is not on this host"
-            self.warnings.append(
-                f"the working directory {cwd} is not in the container ({why}): starting in /"
-            )
+            self.warnings.append(f"the working directory {cwd} is not in the container: {why}; starting in /")
         else:
             self.bind(cwd, "the working directory, which is not in the image")
             self.notes.append(f"the working directory {cwd} is not in the image and is bound")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import BareboatError
-from mpi_abi.elf import machine_name
+from mpi_abi.elftypes import machine_name
 from mpi_abi.rootfs import RootView
 
 _TEXT_LIMIT = 256 * 1024

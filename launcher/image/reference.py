@@ -22,12 +22,11 @@ _MAGICS = (
 )
 
 # [HOST[:PORT]/]NAME[/NAME]...[:TAG][@ALGORITHM:DIGEST], the grammar of OCI's distribution references.
-_REGISTRY = re.compile(
-    r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@[\w+.-]+:[0-9a-fA-F]+)?"
+_REGISTRY = (
+    r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
+    r"(?::[\w][\w.-]{0,127})?(?:@[\w+.-]+:[0-9a-fA-F]+)?"
 )
-_SCHEME = re.compile(
-    r"([a-z][a-z0-9+.-]*)://|(docker|oci|docker-archive|oci-archive|containers-storage|dir):"
-)
+_SCHEME = r"([a-z][a-z0-9+.-]*)://|(docker|oci|docker-archive|oci-archive|containers-storage|dir):"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +69,12 @@ def resolve_reference(name: str, *, cwd: str) -> ImageDirectory:
 
 def _missing(name: str, path: str) -> BareboatError:
     later = "this release runs images that are directories; unpack it and name the directory"
-    scheme = _SCHEME.match(name)
+    scheme = re.match(_SCHEME, name)
     if scheme:
         return BareboatError(
             f"cannot run {name!r}: {scheme[1] or scheme[2]} references are not supported yet", hint=later
         )
-    looks = not name.startswith((".", "/", "~")) and _REGISTRY.fullmatch(name) is not None
+    looks = not name.startswith((".", "/", "~")) and re.fullmatch(_REGISTRY, name) is not None
     if looks and re.search(r"[:@]", name):
         return BareboatError(
             f"cannot run {name!r}: no such directory, and registry references are not supported yet",
