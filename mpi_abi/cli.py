@@ -23,12 +23,13 @@ def abi() -> None:
 @abi.command(context_settings={"ignore_unknown_options": True})
 @click.argument("image", type=click.Path())
 @click.argument("app", nargs=-1, type=click.UNPROCESSED)
-@click.option("--prefix", "prefixes", multiple=True, help="Directory of a host MPI to look at first.")
+@click.option("--prefix", "prefixes", multiple=True, help="A host MPI to look at first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts and the verdict as JSON.")
 def check(image: str, app: tuple[str, ...], prefixes: tuple[str, ...], *, as_json: bool) -> None:
     """Say whether the MPI of IMAGE (a directory), as APP uses it, can be replaced by this host's.
 
-    APP is a path in the image or a name to look up in the usual directories; without it the image is judged as such.
+    APP is a path in the image, or a name to look up in the usual directories; without it the image is
+    judged as such.
     Exit code: 0 native, 3 translated, 4 impossible, 5 no MPI; 125 if it could not be judged.
     """
     from . import report

@@ -23,7 +23,7 @@ _MOST_EVIDENCE = 10
 
 def verdict_lines(image: ImageMpiFacts, verdict: Verdict, swap: Swap | None) -> list[str]:
     """A verdict for people: the answer first, then why, then what would change."""
-    lines = [f"verdict: {verdict.kind.upper()}"]
+    lines = [f"verdict: {verdict.kind.name}"]
     if image.program:
         lines.append(f"program: {image.program} ({image.kind}, {image.machine})")
     if image.mpi:
