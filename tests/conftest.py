@@ -50,7 +50,7 @@ def _clean_session() -> Iterator[None]:
     """Fail the run where a fixture that is shared between tests has left something."""
     before = leftovers.take()
     yield
-    _fail_for(leftovers.left_behind(before))
+    _fail_for(leftovers.left_behind(before, settle=leftovers.SETTLE))
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def _clean_test(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = leftovers.take()
     yield
-    _fail_for(leftovers.left_behind(before))
+    _fail_for(leftovers.left_behind(before, settle=leftovers.SETTLE))
 
 
 def _fail_for(things: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ import os
 import pwd
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slurm.errors import SlurmError
@@ -25,11 +25,11 @@ def temporary_user(prefix: str) -> Iterator[pwd.struct_passwd]:
     """
     if os.geteuid() != 0:
         raise SlurmError("a user cannot be made: only root may", hint="run it as root")
-    for name in _stale(prefix):
-        _remove(name)
+    for stale in _stale(prefix):
+        _remove(stale)
     name = f"{prefix}-{os.getpid()}"
-    _run("useradd", "--create-home", "--base-dir", "/home", "--shell", "/bin/sh", name)
     try:
+        _run("useradd", "--create-home", "--base-dir", "/home", "--shell", "/bin/sh", name)
         yield pwd.getpwnam(name)
     finally:
         _remove(name)
@@ -46,7 +46,9 @@ def _is_stale(name: str, prefix: str) -> bool:
 
 
 def _remove(name: str) -> None:
-    _run("userdel", "--remove", name)
+    with suppress(KeyError):
+        pwd.getpwnam(name)
+        _run("userdel", "--remove", name)
 
 
 def _run(*command: str) -> None:
@@ -59,6 +61,7 @@ def _run(*command: str) -> None:
             errors="replace",
             timeout=_LIMIT,
             check=False,
+            start_new_session=True,  # Ctrl-C is ours to pass on, and not to come between
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
         )
     except FileNotFoundError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from slurm.testbed import state as records
 from slurm.testbed.processes import is_alive, read_stat
 
-TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/lib")
 """Directories in which whatever has one of ``PREFIXES`` in front of its name is of interest."""
 PREFIXES = ("bareboat", "mpich", "ompi", "openmpi", "pmix", "ucx", "vader", "sm_segment", "slurm")
 SETTLE = 5.0
@@ -140,7 +140,8 @@ def _files(others: tuple[records.State, ...]) -> Iterator[str]:
         except OSError:
             continue
         for name in names:
-            if name.lstrip(".").startswith(PREFIXES):
-                yield f"{directory}/{name}"
+            path = f"{directory}/{name}"
+            if name.lstrip(".").startswith(PREFIXES) and path != str(records.BASE):
+                yield path
     theirs = {state.name for state in others}
     yield from (str(records.directory_of(name)) for name in records.names() if name not in theirs)
