@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from launcher.errors import BareboatError
+from launcher.host import find_libexec
 
 _NAME = "bareboat-program"
 
@@ -57,7 +58,7 @@ def run(program: bytes, argv: Sequence[str]) -> NoReturn:
 
 def find_enter() -> str:
     """Find bareboat-enter of this installation.  Raises BareboatError where it is not there."""
-    path = Path(sys.prefix, "libexec/bareboat/bareboat-enter")
+    path = Path(find_libexec(), "bareboat-enter")
     if not os.access(path, os.X_OK):
         raise BareboatError(f"{path} is missing or not executable", hint="build it with: make setup")
     return str(path)

@@ -143,17 +143,19 @@ def read_plugstack(slurm: str) -> tuple[str, ...]:
     """Read the lines of the plugin stack of ``slurm`` (slurm.conf), with its includes (spank(8))."""
     named = re.search(r"(?im)^\s*PlugStackConfig\s*=\s*(\S+)", _read(slurm))
     start = Path(named[1]) if named else Path(slurm).with_name("plugstack.conf")
-    return _plugstack_lines(start, depth=8)
+    return _plugstack_lines(start, frozenset())
 
 
-def _plugstack_lines(path: Path, *, depth: int) -> tuple[str, ...]:
+def _plugstack_lines(path: Path, above: frozenset[Path]) -> tuple[str, ...]:
+    if path in above:
+        return ()
     found: list[str] = []
     for line in _read(str(path)).splitlines():
         words = line.partition("#")[0].split()
-        if len(words) == 2 and words[0].lower() == "include" and depth:
+        if len(words) == 2 and words[0].lower() == "include":
             pattern = Path(words[1]) if words[1].startswith("/") else path.parent / words[1]
             for included in sorted(pattern.parent.glob(pattern.name)):
-                found += _plugstack_lines(included, depth=depth - 1)
+                found += _plugstack_lines(included, above | {path})
         elif words:
             found.append(" ".join(words))
     return tuple(found)

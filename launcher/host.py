@@ -70,8 +70,17 @@ def probe_host(paths: Iterable[str] = (), *, home: str = "") -> HostFacts:
         present=frozenset(path for path in (*paths, user.home) if os.access(path, os.F_OK)),
         timezone=_read_timezone(),
         max_user_namespaces=read_max_user_namespaces(),
-        libexec=posixpath.join(sys.prefix, "libexec/bareboat"),
+        libexec=find_libexec(),
     )
+
+
+def find_libexec() -> str:
+    """Find the directory of bareboat's compiled programs: in this Python environment, or beside it.
+
+    A site's installation has its environment in PREFIX/venv and the programs in PREFIX/libexec.
+    """
+    places = [posixpath.join(top, "libexec/bareboat") for top in (sys.prefix, posixpath.dirname(sys.prefix))]
+    return next((place for place in places if os.access(posixpath.join(place, "noop"), os.F_OK)), places[0])
 
 
 def read_mounts(pid: str = "self") -> tuple[MountPoint, ...]:

@@ -84,7 +84,7 @@ def check_machine(image: ImageFacts, machine: str) -> None:
 
 
 def read_text(view: RootView, path: str) -> str:
-    """Read a text file of the container; "" where it is missing, unreadable, no regular file or too long."""
+    """Read a text file of the container; "" where it is missing, unreadable, too long or no text."""
     found = view.resolve(path)
     if found is None:
         return ""
@@ -93,9 +93,10 @@ def read_text(view: RootView, path: str) -> str:
         status = Path(found).stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _TEXT_LIMIT:
             return ""
-        return Path(found).read_bytes().decode("utf-8", "surrogateescape")
+        data = Path(found).read_bytes()
     except OSError:
         return ""
+    return "" if b"\0" in data else data.decode("utf-8", "surrogateescape")
 
 
 def parse_environment(text: str) -> tuple[tuple[str, str], ...]:

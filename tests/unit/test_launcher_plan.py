@@ -28,22 +28,10 @@ HOST = HostFacts(
     machine="x86_64",
     mounts=(MountPoint("/lustre", "lustre", "mgs:/l"), MountPoint("/usr", "nfs4", "s:/usr")),
     present=frozenset(
-        [
-            "/proc",
-            "/sys",
-            "/dev",
-            "/tmp",
-            "/var/tmp",
-            "/home/ann",
-            "/home/ann/job",
-            "/scratch",
-            "/data",
-            "/run/munge",
-            "/usr/share",
-            "/etc/hosts",
-            "/etc/resolv.conf",
-            "/etc/localtime",
-        ]
+        (
+            *("/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/home/ann", "/home/ann/job", "/scratch", "/data"),
+            *("/run/munge", "/usr/share", "/etc/hosts", "/etc/resolv.conf", "/etc/localtime"),
+        )
     ),
     timezone="Europe/Berlin",
     max_user_namespaces=1000,
