@@ -38,6 +38,12 @@ static bool is_interactive(const char *argument, const char *next, void *data)
 	return !strcmp(argument, "--interactive");
 }
 
+static bool is_multi_prog(const char *argument, const char *next, void *data)
+{
+	(void)next, (void)data;
+	return !strcmp(argument, "--multi-prog");
+}
+
 static bool take_prolog(const char *argument, const char *next, void *data)
 {
 	static const char option[] = "--task-prolog";
@@ -101,8 +107,13 @@ void bb_local_post_opt(spank_t sp)
 	}
 	refuse_oci();
 	make_absolute(image);
+	/* No spank_item carries these to the nodes; variables do. */
 	if (any_argument(take_prolog, &prolog))
 		setenv(BB_TASK_PROLOG, prolog, 1);
 	else
 		unsetenv(BB_TASK_PROLOG);
+	if (any_argument(is_multi_prog, NULL))
+		setenv(BB_MULTI_PROG, "1", 1);
+	else
+		unsetenv(BB_MULTI_PROG);
 }

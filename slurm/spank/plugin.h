@@ -20,6 +20,7 @@
 
 #define BB_CONTAINER "SLURM_CONTAINER"
 #define BB_TASK_PROLOG "SLURM_BAREBOAT_TASK_PROLOG"   /* --task-prolog as srun was told it */
+#define BB_MULTI_PROG "SLURM_BAREBOAT_MULTI_PROG"     /* set where the arguments are those of --multi-prog */
 #define BB_TASK_PROLOGS "SLURM_BAREBOAT_TASK_PROLOGS" /* for the planner: all prologs, separated by colons */
 
 enum { BB_FAILED = 125 };
