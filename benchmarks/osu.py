@@ -41,13 +41,15 @@ class Table:
     """One run of a point-to-point test.
 
     values: (message size in bytes, value in the test's unit), by ascending size; library: first line of
-    MPI_Get_library_version, "" if not printed; digest: of its whole text; traffic: by rank, may be empty.
+    MPI_Get_library_version, "" if not printed; digest: of its whole text; traffic: by rank, may be empty;
+    finalized: False where a rank says that MPI_Finalize did not return after all was measured.
     """
 
     values: tuple[tuple[int, float], ...]
     library: str = ""
     digest: str = ""
     traffic: tuple[Traffic, ...] = ()
+    finalized: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,13 @@ def parse_table(text: str) -> Table:
         raise BenchError("the output holds no row of a size and a value", hint=_tail_hint(text))
     if any(later[0] <= earlier[0] for earlier, later in itertools.pairwise(rows)):
         raise BenchError("the sizes in the output do not ascend: output of several runs, or damaged")
-    return Table(tuple(rows), library, digest, tuple(sorted(traffic, key=lambda item: item.rank)))
+    return Table(
+        values=tuple(rows),
+        library=library,
+        digest=digest,
+        traffic=tuple(sorted(traffic, key=lambda item: item.rank)),
+        finalized="# MPI_Finalize did not return" not in text,
+    )
 
 
 def parse_hello(text: str) -> tuple[Hello, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.errors import BenchError
 from benchmarks.results import Derived, Failure, Results, Row, Setting, SideFacts
 from benchmarks.schedule import Side
-from benchmarks.stats import Better, Comparison, Estimate, Outcome, Verdict, median
+from benchmarks.stats import MIN_ROUNDS, Better, Comparison, Estimate, Outcome, Verdict, median
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -69,6 +69,8 @@ def render(results: Results) -> Iterator[RenderableType]:
         f"seed {setting.seed}",
         style="dim",
     )
+    for note in results.notes:
+        yield Text(f"note: {note}")
     for failure in results.failures:
         yield Text(f"failed: {failure.metric}: {failure.text}", style="red")
         if failure.hint:
@@ -83,6 +85,8 @@ def _cells(row: Row) -> tuple[str, str, str, str, str]:
     if row.comparison is None:
         return row.metric, bare, container, "", ""
     ratio, added = row.comparison.ratio, row.comparison.added
+    if row.comparison.rounds < MIN_ROUNDS:  # an interval of so few would promise what it cannot hold
+        return row.metric, bare, container, format_value(ratio.value), format_value(added.value)
     return row.metric, bare, container, format_estimate(ratio), format_estimate(added, signed=True)
 
 
@@ -120,6 +124,7 @@ def _results(data: dict[str, Any]) -> Results:
         ),
         sides=tuple(SideFacts(**{**item, "side": Side(item["side"])}) for item in data["sides"]),
         failures=tuple(Failure(**item) for item in data["failures"]),
+        notes=tuple(data["notes"]),
         stopped=data["stopped"],
     )
 

@@ -72,7 +72,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything of one suite.  stopped: why it ended early ("" if it did not)."""
+    """Everything of one suite.
+
+    notes: what a reader should know beside the figures; stopped: why it ended early ("" if it did not).
+    """
 
     suite: str
     setting: Setting
@@ -80,4 +83,5 @@ class Results:
     derived: tuple[Derived, ...] = ()
     sides: tuple[SideFacts, ...] = ()
     failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
     stopped: str = ""

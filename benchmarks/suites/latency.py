@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.errors import BenchError
@@ -145,7 +145,8 @@ def analyse_latency(
     sides: list[SideFacts] = []
     for nodes in sorted({pair.nodes for pair in measured.pairs}):
         found = {pair: tables for pair, tables in measured.pairs.items() if pair.nodes == nodes and tables}
-        for pair, tables in found.items():
+        for pair in sorted(found, key=lambda pair: options.tests.index(pair.test)):
+            tables = found[pair]
             bare = gather_facts(Side.BARE, pair, [both[0] for both in tables], attach)
             container = gather_facts(Side.CONTAINER, pair, [both[1] for both in tables], attach)
             sides += [facts for facts in (bare, container) if facts not in sides]
@@ -160,7 +161,20 @@ def analyse_latency(
         rows=tuple(rows),
         sides=tuple(sides),
         failures=tuple(failure for _, failure in measured.failures),
+        notes=count_unfinished(measured.pairs.values()),
         stopped=measured.stopped,
+    )
+
+
+def count_unfinished(pairs: Iterable[Sequence[tuple[Table, Table]]]) -> tuple[str, ...]:
+    """Say on which side how many runs were measured to the end and then hung in MPI_Finalize.  Pure."""
+    both = [tables for cell in pairs for tables in cell]
+    counts = [sum(not tables[index].finalized for tables in both) for index in range(2)]
+    if not any(counts):
+        return ()
+    bare, container = (f"{count} of {len(both)}" for count in counts)
+    return (
+        f"MPI_Finalize did not return in {bare} bare and {container} container runs, after all was measured",
     )
 
 
