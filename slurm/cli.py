@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 
 from slurm.errors import SlurmError
 
 FAILED = 125
-"""Exit code when bareboat, not the user's program, failed."""
+"""Exit code when something does not fit."""
 
 
-class Group(click.Group):
-    """A group that turns a SlurmError into a message and exit code 125."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SlurmError as error:
-            click.echo(f"bareboat: {error}", err=True)
-            if error.hint:
-                click.echo(f"  hint: {error.hint}", err=True)
-            ctx.exit(FAILED)
-
-
-@click.group(cls=Group)
+@click.group()
 def testbed() -> None:
     """A throwaway Slurm of several nodes on this machine."""
 
@@ -144,6 +130,97 @@ def list_testbeds() -> None:
         )
 
 
-@click.group(cls=Group)
+@click.group()
 def slurm() -> None:
     """Bareboat's side of Slurm: install the plugin, see whether it fits."""
+
+
+_prefix = click.option(
+    "--prefix",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where it is (default: where this command is installed, else /opt/bareboat).",
+)
+
+
+@slurm.command()
+@_prefix
+@click.option(
+    "--plugstack",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Gets the plugin's line (default: beside slurm.conf, found by SLURM_CONF or in /etc/slurm).",
+)
+@click.option(
+    "--slurm-include",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Holds slurm/spank.h (default: /usr/include, /usr/local/include).",
+)
+@click.option(
+    "--python",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PROGRAM",
+    help="The Python to stand on: root's, readable by all (default: the one under this command).",
+)
+def install(
+    *, prefix: Path | None, plugstack: Path | None, slurm_include: Path | None, python: Path | None
+) -> None:
+    """Install bareboat and its Slurm plugin, built for the Slurm of this site.
+
+    Nothing is fetched: what runs here is copied.  An older installation in the same place is replaced.
+    """
+    import os
+
+    from slurm import install as work
+
+    record = work.install(
+        work.default_prefix() if prefix is None else prefix.absolute(),
+        environment=os.environ,
+        plugstack_file=None if plugstack is None else plugstack.absolute(),
+        slurm_include=None if slurm_include is None else slurm_include.absolute(),
+        python=None if python is None else python.absolute(),
+        progress=lambda text: click.echo(f"install: {text}", err=True),
+    )
+    click.echo(
+        f"bareboat {record.version} is installed in {record.prefix}, for Slurm {record.slurm_version}."
+    )
+    click.echo(work.describe_rest(record))
+
+
+@slurm.command()
+@_prefix
+def uninstall(*, prefix: Path | None) -> None:
+    """Take an installation away, with its line in plugstack.conf, and leave no trace."""
+    from slurm import install as work
+
+    record = work.uninstall(work.default_prefix() if prefix is None else prefix.absolute())
+    click.echo(f"bareboat {record.version} is gone from {record.prefix} and from {record.plugstack}.")
+
+
+@slurm.command()
+@_prefix
+@click.option("--nodes", is_flag=True, help="Ask every node, by a step that runs there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+def status(*, prefix: Path | None, nodes: bool, as_json: bool) -> None:
+    """Is bareboat installed, and does it fit the Slurm that runs?  Exit code 125 if something does not."""
+    import os
+
+    from slurm import status as look
+    from slurm.install import default_prefix
+
+    place = default_prefix() if prefix is None else prefix.absolute()
+    here = look.examine(place, os.environ)
+    if as_json:
+        click.echo(look.to_json(here))
+        raise SystemExit(0 if here.is_good else FAILED)
+    for finding in here.findings:
+        click.echo(f"{'ok ' if finding.good else 'BAD'}  {finding.text}")
+        if not finding.good and finding.hint:
+            click.echo(f"     to do: {finding.hint}")
+    answers = look.ask_nodes(place, here, os.environ) if nodes else ()
+    if answers:
+        click.echo("")
+        click.echo(look.to_table(answers))
+    good = here.is_good and not any(answer.problem for answer in answers)
+    raise SystemExit(0 if good else FAILED)
