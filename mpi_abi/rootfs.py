@@ -19,6 +19,11 @@ def split_path(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
+def _steps(path: str) -> list[str]:
+    """The components in the order in which a stack gives them; a slash at the end asks for a directory."""
+    return [part for part in (path + "." if path.endswith("/") else path).split("/") if part][::-1]
+
+
 class RootView:
     """The tree below ``root`` with host directories bound into it.  Reads; never executes, never writes.
 
@@ -79,6 +84,8 @@ class RootView:
                 if place in self._binds:
                     return self._binds[place] + rest
                 place, rest = place[: place.rindex("/")], place[place.rindex("/") :] + rest
+        if real == "/":
+            return self.root
         return self.root + real if self.root != "/" else real
 
     def _mode(self, real: str) -> int:
@@ -94,11 +101,13 @@ class RootView:
         return mode
 
     def _follow(self, path: str, *, missing_ok: bool) -> str | None:
-        todo = split_path(path)[::-1]
+        todo = _steps(path)
         done: list[str] = []
         links = 0
         while todo:
             part = todo.pop()
+            if part == ".":
+                continue
             if part == "..":
                 del done[-1:]
                 continue
@@ -111,7 +120,7 @@ class RootView:
                     return None
                 if target.startswith("/"):
                     done = []
-                todo.extend(split_path(target)[::-1])
+                todo.extend(_steps(target))
                 continue
             if not missing_ok and not (stat.S_ISDIR(mode) if todo else mode):
                 return None
