@@ -1,9 +1,13 @@
-"""The testbed that the tests of this folder share."""
+"""The testbeds that the tests of this folder share."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from slurm.install import install
 from slurm.testbed import Testbed
 
 
@@ -12,3 +16,33 @@ def testbed() -> Iterator[Testbed]:
     """Two nodes of a real Slurm, without bareboat's plugin (``set_plugin`` loads one)."""
     with Testbed(nodes=2) as bed:
         yield bed
+
+
+@pytest.fixture(scope="session")
+def prefix() -> Iterator[Path]:
+    """An installed bareboat, as a site has it; its line is in no Slurm's plugstack.conf yet."""
+    directory = Path(tempfile.mkdtemp(prefix="bareboat-test-", dir="/var/lib"))
+    directory.chmod(0o755)
+    try:
+        install(directory / "prefix", environment={}, plugstack_file=directory / "plugstack.conf")
+        yield directory / "prefix"
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def cluster(prefix: Path) -> Iterator[Testbed]:
+    """Two nodes of a real Slurm with bareboat's plugin."""
+    with Testbed(nodes=2, plugin=prefix) as bed:
+        yield bed
+
+
+@pytest.fixture
+def tiny(shared_path: Path) -> Path:
+    """An image of one static program: no mount points, no libraries, nothing that a test could not change."""
+    root = shared_path / "tiny"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    for name in ("sh", "ls", "cat", "touch", "wc", "pwd", "sleep", "true"):
+        (root / "bin" / name).symlink_to("busybox")
+    return root
