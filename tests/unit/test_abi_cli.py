@@ -1,0 +1,117 @@
+"""`bareboat abi`: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from abi_toolbox import (
+    MPICH_SOURCE,
+    OPENMPI_SOURCE,
+    PROGRAM_SOURCE,
+    compile_c,
+    library_dir,
+    make_library,
+    make_root,
+)
+from click.testing import CliRunner, Result
+
+from mpi_abi.cli import abi
+from mpi_abi.libc import glibc_version, show_version
+
+
+def _run(*args: str) -> Result:
+    return CliRunner().invoke(abi, args)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An image with an MPICH, and /bin/app that uses it."""
+    top = make_root(tmp_path / "image")
+    library = make_library(library_dir(top) / "libmpi.so.12", MPICH_SOURCE)
+    compile_c(top / "usr/bin/app", PROGRAM_SOURCE, str(library))
+    return top
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> str:
+    """A host MPICH."""
+    make_library(tmp_path / "host/lib/libmpi.so.12", MPICH_SOURCE)
+    return str(tmp_path / "host")
+
+
+def test_a_native_verdict_lists_the_swap(root: Path, prefix: str) -> None:
+    result = _run("check", "--prefix", prefix, str(root), "app")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[:4] == [
+        "verdict: NATIVE",
+        "program: /usr/bin/app (elf, x86_64)",
+        "image:   MPICH 9.8.7",
+        "         /usr/lib/x86_64-linux-gnu/libmpi.so.12",
+    ]
+    assert "symbols: MPICH 9.8.7 has all 2 MPI symbols that the program and its libraries need" in lines
+    assert f"    /usr/lib/x86_64-linux-gnu/libmpi.so.12 <- {prefix}/lib/libmpi.so.12" in lines
+    assert "    prepend LD_LIBRARY_PATH /run/bareboat/mpi/lib" in lines
+
+
+def test_the_same_as_json(root: Path, prefix: str) -> None:
+    result = _run("check", "--json", "--prefix", prefix, str(root), "--", "/bin/app", "-x", "--flag")
+    assert result.exit_code == 0
+    value = json.loads(result.stdout)
+    assert value["verdict"] == "native"
+    assert value["family"] == "mpich"
+    assert value["image_libraries"] == ["/usr/lib/x86_64-linux-gnu/libmpi.so.12"]
+    assert value["host_library"] == f"{prefix}/lib/libmpi.so.12"
+    assert value["tree"][1] == {
+        "name": "libmpi.so.12",
+        "path": "/lib/x86_64-linux-gnu/libmpi.so.12",
+        "found": "default directory",
+    }
+    assert value["swap"]["covers"][0]["target"] == "/usr/lib/x86_64-linux-gnu/libmpi.so.12"
+
+
+def test_each_verdict_has_its_exit_code(root: Path, prefix: str, tmp_path: Path) -> None:
+    compile_c(root / "usr/bin/plain", "int main(void) { return 0; }")
+    plain = _run("check", "--prefix", prefix, str(root), "plain")
+    assert (plain.exit_code, plain.stdout.splitlines()[0]) == (5, "verdict: NO_MPI")
+    make_library(library_dir(root) / "libmpi.so.12", MPICH_SOURCE + "int MPI_More(void) { return 0; }")
+    source = "int MPI_More(void); int main(void) { return MPI_More(); }"
+    compile_c(root / "usr/bin/more", source, str(library_dir(root) / "libmpi.so.12"))
+    more = _run("check", "--prefix", prefix, str(root), "more")
+    assert (more.exit_code, more.stdout.splitlines()[0]) == (4, "verdict: IMPOSSIBLE")
+    assert "    MPI_More" in more.stdout.splitlines()
+    # The standard ABI, which no MPI of this machine has.
+    make_library(
+        library_dir(root) / "libmpi.so.12", "int PMPI_Init, MPI_Init, MPI_Finalize, MPI_Abi_get_version;"
+    )
+    assert _run("check", "--prefix", prefix, str(root)).exit_code == 3
+
+
+def test_what_cannot_be_judged_is_said_with_a_way_out(root: Path, tmp_path: Path) -> None:
+    result = _run("check", str(tmp_path / "none"))
+    assert result.exit_code == 125
+    assert result.stderr.splitlines() == [
+        f"bareboat: {tmp_path}/none: not a directory",
+        "bareboat: hint: give the directory of an unpacked image",
+    ]
+    result = _run("check", str(root), "nothing")
+    assert result.exit_code == 125
+    assert result.stderr.splitlines()[0] == f"bareboat: nothing: no such file in {root}"
+
+
+def test_the_hosts_mpis_are_listed(tmp_path: Path) -> None:
+    make_library(tmp_path / "host/lib/libmpi.so.40", OPENMPI_SOURCE % 64)
+    result = _run("host", "--prefix", str(tmp_path / "host"))
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == f"Open MPI 9.8.7  {tmp_path}/host/lib"
+    listed = json.loads(_run("host", "--json").stdout)
+    assert {item["family"] for item in listed} == {"mpich", "openmpi"}
+    assert _run("host", "--prefix", str(tmp_path)).exit_code == 125
+
+
+def test_versions_compare_as_numbers() -> None:
+    assert glibc_version(["GLIBC_2.9", "GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_PRIVATE", "XGLIBC_3.0"]) == (2, 34)
+    assert glibc_version([]) == ()
+    assert show_version((2, 2, 5)) == "2.2.5"
