@@ -20,6 +20,7 @@ lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy --strict
+	$(PYTHON) -m mypy --strict --explicit-package-bases setup.py tests
 
 check-c: setup
 	$(MAKE) -C tests/c
