@@ -260,7 +260,7 @@ def test_a_program_is_found_by_the_containers_path(root: Path) -> None:
     [
         ("nope", f"cannot run 'nope': it is not in the container's PATH ({SEARCH})"),
         ("/opt/app", "cannot run /opt/app: it is not in the container"),
-        ("./app", "cannot run /work/./app: it is not in the container"),
+        ("./app", "cannot run /jobs/./app: it is not in the container"),
         ("/opt/evil", "cannot run /opt/evil: it is not in the container"),
         ("/opt/dots", "cannot run /opt/dots: it is not in the container"),
     ],
@@ -270,7 +270,7 @@ def test_a_program_that_is_missing_is_named(root: Path, name: str, text: str) ->
     (root / "opt/evil").symlink_to("/etc/init.d/../../bin/ls")
     (root / "opt/dots").symlink_to("../../../../../../../../bin/ls")
     with pytest.raises(NotFoundError) as caught:
-        find(root, name, cwd="/work")
+        find(root, name, cwd="/jobs")
     assert str(caught.value) == text
     assert caught.value.exit_code == 127
 

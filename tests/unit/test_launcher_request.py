@@ -13,7 +13,7 @@ from launcher.request import Request, make_request
 
 
 def make(environment: Mapping[str, str] | None = None, **flags: Any) -> Request:
-    arguments: dict[str, Any] = {"cwd": "/home/u", "config": SiteConfig(), **flags}
+    arguments: dict[str, Any] = {"cwd": "/home/user", "config": SiteConfig(), **flags}
     return make_request("/img", ["app"], environment=environment or {}, **arguments)
 
 
@@ -28,17 +28,19 @@ def test_mounts_come_from_the_variable_then_the_flags() -> None:
     assert request.mounts == (
         Mount("/a", "/a", read_only=False),
         Mount("/b", "/c", read_only=True),
-        Mount("/home/u/d", "/e", read_only=False),
+        Mount("/home/user/d", "/e", read_only=False),
     )
 
 
 def test_a_relative_source_is_taken_from_the_working_directory() -> None:
-    assert make(mounts=("./x/",)).mounts == (Mount("/home/u/x", "/home/u/x", read_only=False),)
+    assert make(mounts=("./x/",)).mounts == (Mount("/home/user/x", "/home/user/x", read_only=False),)
 
 
 def test_dots_in_a_source_are_left_to_the_kernel_and_taken_out_of_the_target() -> None:
-    # /home/u/link/.. need not be /home/u.
-    assert make(mounts=("link/../x",)).mounts == (Mount("/home/u/link/../x", "/home/u/x", read_only=False),)
+    # /home/user/link/.. need not be /home/u.
+    assert make(mounts=("link/../x",)).mounts == (
+        Mount("/home/user/link/../x", "/home/user/x", read_only=False),
+    )
 
 
 def test_the_mpi_mode_is_the_flags_then_the_variables_then_the_sites() -> None:
