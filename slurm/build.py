@@ -6,6 +6,7 @@ directory only has to be renamed.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -111,7 +112,6 @@ def fill(stage: Path, prefix: Path, payload: Payload, interpreter: Interpreter, 
     _compile_native(stage, payload, headers)
     _write_command(stage, prefix)
     _copy_manuals(stage, payload)
-    # The traceback of a user names the final place.
     python = str(stage / "venv/bin/python")
     _run([python, "-I", "-m", "compileall", "-q", "-s", str(stage), "-p", str(prefix), str(packages)])
     _run([python, "-I", "-c", "import launcher.cli, launcher.step, launcher._core"])
@@ -130,16 +130,34 @@ def _make_venv(stage: Path, interpreter: Interpreter) -> None:
 
 
 def _copy(payload: Payload, packages: Path) -> None:
+    passed_over = shutil.ignore_patterns("__pycache__", "*.pyc", "*.o")
     for name, source in payload.packages:
-        shutil.copytree(source, packages / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "*.o"))
+        shutil.copytree(source, packages / name, ignore=passed_over, copy_function=_copy_file)
     for relative, source in payload.files:
         target = packages / relative
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target)
+        _copy_file(str(source), str(target))
     about = packages / f"{NAME}-{payload.version}.dist-info"
     about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {payload.version}\n")
+    fields = ("Metadata-Version: 2.1", f"Name: {NAME}", f"Version: {payload.version}")
+    needed = (f"Requires-Dist: {name}" for name in payload.requires)
+    (about / "METADATA").write_text("\n".join((*fields, *needed, "")))
     (about / "INSTALLER").write_text("bareboat slurm install\n")
+
+
+def _copy_file(source: str, target: str) -> str:
+    """Copy a file with its time, and its byte code if Python has cached it: compiling takes the longest.
+
+    A cache that does not fit is compiled again later; on loading, Python puts the module's own path into it.
+    """
+    shutil.copy2(source, target)
+    if source.endswith(".py"):
+        cached = Path(importlib.util.cache_from_source(source))
+        if cached.is_file():
+            place = Path(importlib.util.cache_from_source(target))
+            place.parent.mkdir(exist_ok=True)
+            shutil.copyfile(cached, place)
+    return target
 
 
 def _compile_native(stage: Path, payload: Payload, headers: Path) -> None:

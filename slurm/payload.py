@@ -34,12 +34,14 @@ class Requirement:
 class Payload:
     """What to copy.
 
-    ``packages`` are (name, directory) of our own; ``files`` are (path in site-packages, source) of the
-    libraries; ``top`` is the directory that holds our packages.
+    ``requires`` are the libraries that our packages name; ``packages`` are (name, directory) of our own;
+    ``files`` are (path in site-packages, source) of the libraries; ``top`` is the directory that holds our
+    packages.
     """
 
     version: str
     top: Path
+    requires: tuple[str, ...]
     packages: tuple[tuple[str, Path], ...]
     files: tuple[tuple[str, Path], ...]
 
@@ -76,7 +78,7 @@ def find_payload() -> Payload:
         )
     version, needed = _own_metadata(top)
     files = tuple(sorted(file for name in _closure(needed) for file in _files_of(name)))
-    return Payload(version, top, packages, files)
+    return Payload(version, top, tuple(one.name for one in needed), packages, files)
 
 
 def _package(name: str) -> Path:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurm import inventory, manifest, payload, plugstack, status
 from slurm.errors import SlurmError
 from slurm.step import StepKind, parse_tasks_per_node, read_pmi_dirs, read_step
 from slurm.testbed import config, state
@@ -153,3 +154,30 @@ def test_extra_lines_stay_one_line_each(extra: dict[str, str]) -> None:
     assert keys[-2:] == ["nodename", "partitionname"]
     for key, value in extra.items():
         assert text.count(f"\n{key}={value}\n") == 1
+
+
+LINES = st.lists(
+    st.sampled_from(["required /p/bareboat.so", "optional /p/bareboat.so x", "include a", "# c", "", " "])
+    | st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]))
+)
+
+
+@given(LINES, st.booleans())
+def test_a_plugstack_line_is_added_once_and_taken_away_without_a_trace(lines: list[str], end: bool) -> None:
+    text = "\n".join(lines) + ("\n" if end and lines else "")
+    plugin = "/p/bareboat.so"
+    added = plugstack.add(text, plugin)
+    assert [entry.kind for entry in plugstack.parse(added) if entry.path == plugin] == ["required"]
+    assert plugstack.add(added, plugin) == added
+    removed = plugstack.remove(added, plugin)
+    assert removed.rstrip("\n") == plugstack.remove(text, plugin).rstrip("\n")
+    assert plugstack.remove(removed, plugin) == removed
+
+
+@given(st.text())
+def test_records_and_answers_are_read_or_refused(text: str) -> None:
+    for read in (manifest.decode, status.parse_status, inventory.parse_nodes, inventory.parse_version):
+        with suppress(SlurmError):
+            read(text)
+    with suppress(SlurmError):
+        payload.parse_requirements([text])

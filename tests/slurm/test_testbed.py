@@ -17,7 +17,7 @@ from slurm.testbed.daemons import spawn
 
 MEBIBYTE = 2**20
 TOP = Path(__file__).parents[2]
-CLI = (sys.executable, "-c", "from slurm.cli import testbed; testbed()")
+CLI = (sys.executable, "-m", "launcher.cli", "testbed")
 PING = r"""
 #include <mpi.h>
 #include <stdlib.h>
