@@ -10,7 +10,7 @@ from pathlib import Path
 from .elfcache import ElfCache
 from .errors import AbiError
 from .families import Group, PluginDirectory, file_version, stem, tables
-from .host import HostMpi, host_loader, matching
+from .host import HostMpi, host_loader
 from .loader import Found, LoadedObject, Loader
 
 
@@ -101,9 +101,10 @@ class _Search:
         return Closure(files, tuple(directories), tuple(environment), tuple(self._missing))
 
     def _groups(self) -> Iterator[Group]:
+        view = self._loader.view
         stems = {stem(item.soname) for item in self._files.values() if not item.plugin}
         for group in tables().groups:
-            hardware = not group.only_with or bool(matching(group.only_with))
+            hardware = not group.only_with or bool(view.expand(group.only_with))
             if stems & set(group.libraries) and hardware and group.family in ("", self._host.family):
                 yield group
 
@@ -175,15 +176,16 @@ class _Search:
 
     def _find_directory(self, group: Group, row: PluginDirectory) -> str:
         """Host path of the first directory that fits a row, or ""."""
+        view = self._loader.view
         for item in list(self._files.values()):
             if item.plugin or stem(item.soname) != row.beside:
                 continue
             folder = item.path.rpartition("/")[0]
             for path in row.paths:
                 pattern = path if path.startswith("/") else f"{folder}/{path}"
-                for found in matching(pattern):
-                    if Path(found).is_dir() and (not row.marker or matching(f"{found}/{row.marker}")):
-                        return str(Path(found).resolve())
+                for found in view.expand(pattern):
+                    if view.is_dir(found) and (not row.marker or view.expand(f"{found}/{row.marker}")):
+                        return view.resolve(found) or ""
         return ""
 
     def _with_symbols(self, item: ClosureFile) -> ClosureFile:

@@ -35,6 +35,14 @@ _STT_OBJECT = 1
 _SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size
 _RELA = struct.Struct("<QQq")
 _WORD = struct.Struct("<I")
+_PAIR = struct.Struct("<II")
+_SECOND_WORD = struct.Struct("<4xI")
+_FOUR_WORDS = struct.Struct("<IIII")
+_HEADER = struct.Struct("<16xHHIQQQIHHHHHH")  # type, machine, version, entry, tables, flags, sizes and counts
+_VERNEED = struct.Struct("<HHIII")  # version, count, file, first, next
+_VERNAUX = struct.Struct("<IHHII")  # hash, flags, other, name, next
+_VERDEF = struct.Struct("<HHHHIII")  # version, flags, index, count, hash, first, next
+_SECTION = struct.Struct("<4xI8x8xQQI20x")  # type, offset, size, link
 
 
 @contextmanager
@@ -71,7 +79,7 @@ class Elf:
                 machine,
             )
         self.machine = machine
-        header = self._unpack("<16xHHIQQQIHHHHHH", 0)
+        header = self._unpack(_HEADER, 0)
         self.kind = ElfType(header[0]) if header[0] in (1, 2, 3, 4) else ElfType.OTHER
         self._copy_type = MACHINES.get(header[1], ("", -1))[1]
         self._phoff, self._shoff = header[4], header[5]
@@ -87,8 +95,10 @@ class Elf:
             raise self._bad(f"{what} lies outside the file")
         return self._data[offset : offset + size]
 
-    def _unpack(self, layout: str, offset: int) -> tuple[int, ...]:
-        return struct.unpack(layout, self._slice(offset, struct.calcsize(layout), "a header"))
+    def _unpack(self, layout: struct.Struct, offset: int) -> tuple[int, ...]:
+        if offset + layout.size > len(self._data):
+            raise self._bad("a header lies outside the file")
+        return layout.unpack_from(self._data, offset)
 
     def _offset(self, address: int) -> int:
         """File offset of a virtual address."""
@@ -197,10 +207,10 @@ class Elf:
             return found
         at = self._offset(self._tags[_DT_VERNEED])
         for _ in range(self._bounded(self._tags.get(_DT_VERNEEDNUM, 0))):
-            _, count, file, first, following = self._unpack("<HHIII", at)
+            _, count, file, first, following = self._unpack(_VERNEED, at)
             names, entry = set(), at + first
             for _ in range(count):
-                _, flags, _, name, step = self._unpack("<IHHII", entry)
+                _, flags, _, name, step = self._unpack(_VERNAUX, entry)
                 if not flags & _VER_FLG_WEAK:
                     names.add(self._string(name))
                 if not step:
@@ -221,9 +231,9 @@ class Elf:
             return frozenset()
         at = self._offset(self._tags[_DT_VERDEF])
         for _ in range(self._bounded(self._tags.get(_DT_VERDEFNUM, 0))):
-            _, flags, _, count, _, aux, following = self._unpack("<HHHHIII", at)
+            _, flags, _, count, _, aux, following = self._unpack(_VERDEF, at)
             if count and not flags & _VER_FLG_BASE:
-                names.add(self._string(self._unpack("<II", at + aux)[0]))
+                names.add(self._string(self._unpack(_PAIR, at + aux)[0]))
             if not following:
                 break
             at += following
@@ -240,7 +250,7 @@ class Elf:
     @cached_property
     def _symbol_count(self) -> int:
         if _DT_HASH in self._tags:
-            count = self._unpack("<4xI", self._offset(self._tags[_DT_HASH]))[0]
+            count = self._unpack(_SECOND_WORD, self._offset(self._tags[_DT_HASH]))[0]
         elif _DT_GNU_HASH in self._tags:
             count = self._count_by_gnu_hash()
         else:
@@ -250,7 +260,7 @@ class Elf:
     def _gnu_hash(self) -> tuple[int, int, int, int, int]:
         """Of DT_GNU_HASH: buckets, first hashed symbol, bloom shift, offsets of bloom and buckets."""
         at = self._offset(self._tags[_DT_GNU_HASH])
-        buckets, first, bloom_size, shift = self._unpack("<IIII", at)
+        buckets, first, bloom_size, shift = self._unpack(_FOUR_WORDS, at)
         return buckets, first, shift, at + 16, at + 16 + 8 * bloom_size
 
     def _count_by_gnu_hash(self) -> int:
@@ -261,7 +271,7 @@ class Elf:
         if last < first:
             return first
         chain = at + 4 * buckets + 4 * (last - first)
-        while not self._unpack("<I", chain)[0] & 1:
+        while not self._unpack(_WORD, chain)[0] & 1:
             last, chain = last + 1, chain + 4
         return last + 1
 
@@ -274,16 +284,21 @@ class Elf:
         return _SYMBOL.iter_unpack(table)
 
     def _names(self, *, defined: bool, bindings: tuple[int, ...]) -> frozenset[str]:
-        strings = self._strings
+        # This loop is the reader's only hot one: no call, no decoding and no tuple for each symbol.
+        text = self._strings.decode("latin-1")
+        wanted = frozenset(info for info in range(256) if info >> 4 in bindings)
+        end = text.index
         try:
-            # Without decode errors and calls per symbol: this loop is the reader's only hot one.
-            return frozenset(
-                strings[name : strings.index(b"\0", name)].decode("utf-8", "surrogateescape")
+            names = frozenset(
+                text[name : end("\0", name)]
                 for name, info, _, section, _, _ in self._entries()
-                if name and (section != 0) is defined and info >> 4 in bindings
+                if info in wanted and (section != 0) is defined and name
             )
         except ValueError as error:
             raise self._bad("a name without end in the string table") from error
+        if text.isascii():
+            return names
+        return frozenset(name.encode("latin-1").decode("utf-8", "surrogateescape") for name in names)
 
     @cached_property
     def exports(self) -> frozenset[str]:
@@ -332,10 +347,10 @@ class Elf:
         buckets, first, _, _, at = self._gnu_hash()
         if not buckets:
             return None
-        index: int = self._unpack("<I", at + 4 * (code % buckets))[0]
+        index: int = self._unpack(_WORD, at + 4 * (code % buckets))[0]
         table = self._offset(self._tags[_DT_SYMTAB]) if _DT_SYMTAB in self._tags else len(self._data)
         while index >= first and index:
-            hashed = self._unpack("<I", at + 4 * buckets + 4 * (index - first))[0]
+            hashed = self._unpack(_WORD, at + 4 * buckets + 4 * (index - first))[0]
             if hashed | 1 == code | 1:
                 entry = _SYMBOL.unpack(self._slice(table + index * _SYMBOL.size, _SYMBOL.size, "a symbol"))
                 if entry[3] and self._string(entry[0]) == name:
@@ -384,7 +399,7 @@ class Elf:
     def _static_tables(self) -> Iterator[tuple[bytes, bytes]]:
         if not self._shoff or self._shentsize != 64:
             return
-        headers = [self._unpack("<4xI8x8xQQI20x", self._shoff + 64 * i) for i in range(self._shnum)]
+        headers = [self._unpack(_SECTION, self._shoff + 64 * i) for i in range(self._shnum)]
         for kind, offset, size, link in headers:
             if kind == _SHT_SYMTAB and link < len(headers):
                 table = self._slice(offset, size - size % _SYMBOL.size, "the full symbol table")

@@ -44,8 +44,7 @@ class ElfCache:
     def _read_names(self, host_path: str, which: str) -> frozenset[str]:
         if (host_path, which) not in self._names:
             with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
-                self._names[host_path, "exports"] = elf.exports
-                self._names[host_path, "undefined"] = elf.undefined
+                self._names[host_path, which] = elf.exports if which == "exports" else elf.undefined
         return self._names[host_path, which]
 
     def find(self, host_path: str, names: tuple[str, ...]) -> dict[str, Symbol]:

@@ -114,11 +114,6 @@ def _place(places: dict[str, dict[str, MpiLibrary]], libraries: Iterable[MpiLibr
         places.setdefault(folder, {}).setdefault(item.real, item)
 
 
-def matching(pattern: str) -> tuple[str, ...]:
-    """Host paths that an absolute shell pattern names, sorted."""
-    return tuple(sorted(str(path) for path in Path("/").glob(pattern.lstrip("/"))))
-
-
 def _in_prefix(prefix: str) -> Iterator[str]:
     multiarch = f"lib/{host_machine()}-linux-gnu"
     for part in (*_LIBRARY_DIRS, multiarch):
@@ -138,7 +133,7 @@ def _known_paths(loader: Loader) -> Iterator[str]:
         if looks_like_mpi(name):
             yield from (path for path, _ in entries)
     for pattern in tables().host_dirs:
-        for folder in reversed(matching(pattern)):
+        for folder in reversed(loader.view.expand(pattern)):
             yield from _libraries_in(folder)
 
 

@@ -137,7 +137,7 @@ class Loader:
     @cached_property
     def default_dirs(self) -> tuple[str, ...]:
         """The directories compiled into this container's loader (distributions differ), or usual ones."""
-        runs = re.findall(rb"(?:/[\w.+/-]*/\0){2,}", self._interpreter_bytes)
+        runs = re.findall(rb"(?:/(?:[\w.+-]+/)+\0){2,}", self._interpreter_bytes)
         for run in runs:
             dirs = [part.decode().rstrip("/") for part in run.split(b"\0") if part]
             if any(part in ("/lib", "/lib64", "/usr/lib", "/usr/lib64") for part in dirs):

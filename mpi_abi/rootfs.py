@@ -7,6 +7,7 @@ is looked at and each link taken by hand, and both absolute links and ``..`` sto
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
 
@@ -75,6 +76,17 @@ class RootView:
             return tuple(sorted(os.listdir(host)))
         except OSError:
             return ()
+
+    def expand(self, pattern: str) -> tuple[str, ...]:
+        """What of the tree an absolute pattern with ``*`` names, sorted."""
+        found = [""]
+        for part in split_path(pattern):
+            if "*" in part:
+                names = ((base, self.names(base or "/")) for base in found)
+                found = [f"{base}/{name}" for base, inside in names for name in fnmatch.filter(inside, part)]
+            else:
+                found = [f"{base}/{part}" for base in found]
+        return tuple(path for path in found if self.canonical(path) is not None)
 
     def _host(self, real: str) -> str:
         """Host path of a container path that has no links."""

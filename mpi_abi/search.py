@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
 from .families import C_ROLE, tables
 from .loader import Loader, file_machine
 from .mpilib import MpiLibrary, identify, looks_like_mpi
-from .rootfs import RootView, split_path
+from .rootfs import RootView
 
 
 def search(loader: Loader, library_path: str) -> Iterator[MpiLibrary]:
@@ -55,23 +54,9 @@ def _paths(loader: Loader, library_path: str) -> Iterator[str]:
     if not loader.cache:
         yield from _in_dirs(loader.view, loader.default_dirs)
     for pattern in tables().image_dirs:
-        yield from _in_dirs(loader.view, _expand(loader.view, pattern))
+        yield from _in_dirs(loader.view, loader.view.expand(pattern))
 
 
 def _in_dirs(view: RootView, folders: Iterable[str]) -> Iterator[str]:
     for folder in folders:
         yield from (f"{folder}/{name}" for name in view.names(folder) if looks_like_mpi(name))
-
-
-def _expand(view: RootView, pattern: str) -> list[str]:
-    """The directories of a container that a pattern with ``*`` names."""
-    found = ["/"]
-    for part in split_path(pattern):
-        bases = [base.rstrip("/") for base in found]
-        if "*" in part:
-            found = [
-                f"{base}/{name}" for base in bases for name in view.names(base) if fnmatchcase(name, part)
-            ]
-        else:
-            found = [f"{base}/{part}" for base in bases]
-    return [path for path in found if view.is_dir(path)]
