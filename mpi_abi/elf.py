@@ -27,7 +27,7 @@ _DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_RELASZ = 1, 4, 5, 6,
 _DT_STRSZ, _DT_SONAME, _DT_RPATH, _DT_RUNPATH, _DT_FLAGS_1 = 10, 14, 15, 29, 0x6FFFFFFB
 _DT_GNU_HASH, _DT_VERDEF, _DT_VERDEFNUM = 0x6FFFFEF5, 0x6FFFFFFC, 0x6FFFFFFD
 _DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
-_DF_1_NODEFLIB, _DF_1_PIE = 0x800, 0x08000000
+_DF_1_NODEFLIB = 0x800
 _SHT_SYMTAB = 2
 _VER_FLG_BASE, _VER_FLG_WEAK = 1, 2
 _STB_GLOBAL, _STB_WEAK, _STB_GNU_UNIQUE = 1, 2, 10
@@ -162,11 +162,6 @@ class Elf:
                 text = self._slice(offset, size, "the interpreter's name")
                 return text.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
         return ""
-
-    @cached_property
-    def is_dynamic(self) -> bool:
-        """Whether the file has a dynamic section."""
-        return bool(self._dynamic)
 
     @cached_property
     def needed(self) -> tuple[str, ...]:
@@ -307,13 +302,8 @@ class Elf:
 
     @cached_property
     def undefined(self) -> frozenset[str]:
-        """Names of all symbols that others must define."""
+        """Names of all symbols that others must define; weak ones, which they may, are not among them."""
         return self._names(defined=False, bindings=(_STB_GLOBAL,))
-
-    @cached_property
-    def undefined_weak(self) -> frozenset[str]:
-        """Names of all symbols that others may define."""
-        return self._names(defined=False, bindings=(_STB_WEAK,))
 
     @cached_property
     def objects(self) -> Mapping[str, int]:

@@ -115,7 +115,9 @@ class ImageMpiFacts:
         return next((item for item in self.mpi if item.role == role), None)
 
 
-def probe_image(view: RootView, *, program: str | None, environment: Mapping[str, str]) -> ImageMpiFacts:
+def probe_image(
+    view: RootView, *, program: str | None, environment: Mapping[str, str], prefer: tuple[str, ...] = ()
+) -> ImageMpiFacts:
     """Read what MPI an image's program uses.
 
     Args:
@@ -123,10 +125,12 @@ def probe_image(view: RootView, *, program: str | None, environment: Mapping[str
         program: container path of what will be run (ELF file or script), or None: then the image is judged as
             such.
         environment: what the program will see, for LD_LIBRARY_PATH and LD_PRELOAD.
+        prefer: families, e.g. those of the host, of which one is taken where the image holds several MPIs and
+            the program does not name its own.
 
     Raises AbiError if the program does not exist or a file it loads is damaged.
     """
-    return _Probe(view, environment).run(program)
+    return _Probe(view, environment, prefer).run(program)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +144,9 @@ class _Program:
 class _Probe:
     """One run of `probe_image`: what its steps share."""
 
-    def __init__(self, view: RootView, environment: Mapping[str, str]) -> None:
+    def __init__(self, view: RootView, environment: Mapping[str, str], prefer: tuple[str, ...]) -> None:
         self._view = view
+        self._prefer = prefer
         self._environment = environment
         self._elves = ElfCache()
 
@@ -285,8 +290,8 @@ class _Probe:
         families = list(dict.fromkeys(item.family for item in found if item.role == C_ROLE))
         if not families:
             return replace(facts, reaches_out=reaches_out)
-        # A known family before others; within that the loader's own order.
-        families.sort(key=lambda name: not tables().families[name].swappable)
+        # What can be replaced before what cannot; within that the loader's own order.
+        families.sort(key=lambda name: (name not in self._prefer, not tables().families[name].swappable))
         chosen = [item for item in found if item.family == families[0]]
         return replace(
             facts,

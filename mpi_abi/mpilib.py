@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from .elfcache import ElfCache
-from .families import C_ROLE, Family, file_version, matches, tables
+from .families import C_ROLE, Family, matches, tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,6 @@ class MpiLibrary:
     real: str
     host_path: str
     version: str = ""
-
-    @property
-    def file_version(self) -> tuple[int, ...]:
-        """The libtool numbers in the file's name; advice, nothing is decided by them."""
-        return file_version(self.real)
 
 
 def looks_like_mpi(*names: str) -> bool:

@@ -42,7 +42,6 @@ def _ask_everything(data: bytes) -> None:
         lambda elf: elf.facts,
         lambda elf: elf.exports,
         lambda elf: elf.undefined,
-        lambda elf: elf.undefined_weak,
         lambda elf: elf.objects,
         lambda elf: list(elf.symbols()),
         lambda elf: elf.find("answer"),

@@ -270,6 +270,20 @@ def test_what_could_not_be_checked_is_said(mpich_image: Path, tmp_path: Path) ->
     )
 
 
+def test_of_several_mpis_the_preferred_family_is_taken(mpich_image: Path, tmp_path: Path) -> None:
+    make_library(library_dir(mpich_image) / "libmpi.so.40", OPENMPI_SOURCE % 64)
+    view = RootView(str(mpich_image))
+    for family, other in (("mpich", "openmpi"), ("openmpi", "mpich")):
+        facts = probe_image(view, program=None, environment={}, prefer=(family,))
+        assert (facts.family, facts.other_families) == (family, (other,))
+    facts = probe_image(view, program=None, environment={}, prefer=("mpich",))
+    reason = _judge(facts, _host(tmp_path)).reasons[-1]
+    assert (reason.code, reason.text) == ("other-mpi", "the image also holds Open MPI, which stays its own")
+    # A program that names its MPI has no choice.
+    named = probe_image(view, program="/bin/app", environment={}, prefer=("openmpi",))
+    assert named.family == "mpich"
+
+
 def test_an_mpi_by_ld_library_path_is_found(root: Path, tmp_path: Path) -> None:
     make_library(root / "opt/deep/mpi/libmpi.so.12", MPICH_SOURCE)
     assert _facts(root, None).mpi == ()
