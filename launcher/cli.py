@@ -142,7 +142,9 @@ def show_plan(
 
     options = Options(config=config, mounts=mounts, mpi=mpi, without=without)
     plan = prepare(image, program, environment=os.environ, cwd=_cwd(), options=options, needs_program=False)
-    click.echo(to_json(plan) if as_json else to_text(plan))
+    text = to_json(plan) if as_json else to_text(plan)
+    # As bytes: a path of the host need not be text, and is printed as it is.
+    click.echo(text.encode("utf-8", "surrogateescape"))
 
 
 @bareboat.command()

@@ -29,6 +29,10 @@ _KERNEL = (
     (View.TMP, "/tmp", "scratch that the ranks of a node share"),
     (View.TMP, "/var/tmp", "scratch that the ranks of a node share"),
 )
+# Where a system has its own files; the homes of system accounts lie there, and must not cover the image's.
+_SYSTEM = frozenset(
+    ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "boot", "proc", "sys", "dev", "run"]
+) | {""}
 _UTC = {"", "UTC", "Etc/UTC", "UCT", "Etc/UCT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal"}
 
 
@@ -101,7 +105,9 @@ def host_paths(request: Request, config: SiteConfig, step: Step | None) -> tuple
 def image_paths(request: Request, config: SiteConfig, host: HostFacts) -> tuple[str, ...]:
     """List the container paths whose existence in the image ``lay_out`` asks about."""
     network = [mount.target for mount in mounts_of_types(host.mounts, config.network_types)]
-    return (request.cwd, host.user.shell or "/bin/sh", ZONEINFO + (host.timezone or "UTC"), *network)
+    scratch = request.environment.get("TMPDIR", "")
+    zone = ZONEINFO + (host.timezone or "UTC")
+    return (request.cwd, scratch or "/tmp", host.user.home, host.user.shell or "/bin/sh", zone, *network)
 
 
 class _Work:
@@ -154,12 +160,15 @@ class _Work:
 
     def own_directories(self) -> None:
         home = self.host.user.home
-        if self.on(View.HOME) and home.strip("/") and home in self.host.present:
-            self.bind(home, "your home directory")
-        elif self.on(View.HOME):
-            self.notes.append(f"no home directory: {home or 'none is known'} does not exist on this host")
+        if self.on(View.HOME):
+            if not home.startswith("/") or home not in self.host.present:
+                self.notes.append(f"no home directory: {home or 'none is known'} is not on this host")
+            elif home.split("/")[1] in _SYSTEM and home in self.image.held:
+                self.notes.append(f"the home directory {home} is not shown: it is part of the image's system")
+            else:
+                self.bind(home, "your home directory")
         scratch = self.request.environment.get("TMPDIR", "")
-        if self.on(View.TMP) and scratch in self.host.present:
+        if self.on(View.TMP) and scratch in self.host.present and scratch not in self.image.held:
             self.bind(scratch, "scratch that TMPDIR names")
 
     def network_mounts(self) -> None:
@@ -214,21 +223,22 @@ class _Work:
 
     def step(self, step: Step) -> None:
         if self.on(View.PMI):
-            for path in step.pmi_dirs:
+            for path in filter(self.host.present.__contains__, step.pmi_dirs):
                 self.bind(path, "the step's PMI directory", flags="rw,optional", origin=Origin.STEP)
         if self.on(View.MUNGE) and MUNGE in self.host.present:
             reason = "munge's socket: credentials of Slurm and PMIx"
             self.bind(MUNGE, reason, flags="rw,optional", origin=Origin.STEP)
-        if self.on(View.SPOOL) and step.spool_dir:
+        if self.on(View.SPOOL) and step.spool_dir in self.host.present:
             reason = "the job's spool directory, where its script lies"
             self.bind(step.spool_dir, reason, flags="rw,optional", origin=Origin.STEP)
 
     def asked_mounts(self) -> None:
         for mount in self.config.mounts:
-            flags = "ro,optional" if mount.read_only else "rw,optional"
-            self.bind(mount.source, "the site's", target=mount.target, flags=flags, origin=Origin.SITE)
             if mount.source not in self.host.present:
                 self.notes.append(f"the site's mount {mount.source} is left out: it is not on this host")
+                continue
+            flags = "ro,optional" if mount.read_only else "rw,optional"
+            self.bind(mount.source, "the site's", target=mount.target, flags=flags, origin=Origin.SITE)
         for mount in self.request.mounts:
             if mount.source not in self.host.present:
                 raise BareboatError(
@@ -243,8 +253,8 @@ class _Work:
         cwd = self.request.cwd
         if self._is_mounted(cwd):
             return
-        # The fresh /run hides the image's.
-        if cwd in self.image.present and not beneath(cwd, "/run"):
+        # An empty directory of an image is a mount point, and the fresh /run hides the image's.
+        if cwd in self.image.held and not beneath(cwd, "/run"):
             self.notes.append(f"the working directory {cwd} is the image's own")
         elif not self.on(View.CWD) or cwd not in self.host.present:
             self.cwd = "/"

@@ -42,6 +42,8 @@ def find_executable(view: RootView, name: str, *, search: str, cwd: str, machine
 
 def _by_path(view: RootView, name: str, cwd: str) -> Executable:
     path = posixpath.join(cwd, name)
+    if ".." not in path.split("/"):
+        path = posixpath.normpath(path)
     file = view.resolve(path)
     if file is None:
         raise NotFoundError(

@@ -32,7 +32,7 @@ HOST = HostFacts(
                 "/scratch",
                 "/data",
             ),
-            *("/run/munge", "/usr/share", "/etc/hosts", "/etc/resolv.conf", "/etc/localtime"),
+            *("/run/munge", "/usr/share", "/etc/hosts", "/etc/resolv.conf", "/etc/localtime", "/mnt"),
         )
     ),
     timezone="Europe/Berlin",
@@ -48,8 +48,8 @@ IMAGE = ImageFacts(
     passwd="root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/:/bin/sh\nann:x:7:7::/:/bin/sh\n",
     group="root:x:0:\nusers:x:100:\nlab:x:9:\n",
     localtime="",
-    present=frozenset(["/usr", "/usr/share"]),
-    held=frozenset(["/usr"]),
+    present=frozenset(["/", "/usr", "/usr/share", "/mnt"]),
+    held=frozenset(["/", "/usr", "/usr/share"]),
 )
 
 
@@ -74,6 +74,7 @@ def laid(
     image: ImageFacts = IMAGE,
     step: StepDirs | None = None,
 ) -> Layout:
+    """Lay out a request; what the step needs is on the host."""
     return lay_out(asked or request(), config or SiteConfig(), host, image, step)
 
 

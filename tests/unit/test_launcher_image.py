@@ -260,7 +260,7 @@ def test_a_program_is_found_by_the_containers_path(root: Path) -> None:
     [
         ("nope", f"cannot run 'nope': it is not in the container's PATH ({SEARCH})"),
         ("/opt/app", "cannot run /opt/app: it is not in the container"),
-        ("./app", "cannot run /jobs/./app: it is not in the container"),
+        ("./app", "cannot run /jobs/app: it is not in the container"),
         ("/opt/evil", "cannot run /opt/evil: it is not in the container"),
         ("/opt/dots", "cannot run /opt/dots: it is not in the container"),
     ],

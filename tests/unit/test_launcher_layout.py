@@ -55,7 +55,7 @@ def test_without_home_the_working_directory_in_it_is_bound_alone() -> None:
 
 def test_a_home_that_is_not_there_is_told() -> None:
     host = replace(HOST, user=replace(USER, home="/nonexistent"))
-    assert "no home directory: /nonexistent does not exist on this host" in laid(host=host).notes
+    assert "no home directory: /nonexistent is not on this host" in laid(host=host).notes
 
 
 @pytest.mark.parametrize("home", ["/", ""])
@@ -91,6 +91,14 @@ def test_a_missing_directory_of_the_kernel_is_left_out() -> None:
     assert "/sys" not in binds(laid(host=replace(HOST, present=HOST.present - {"/sys"})))
 
 
+@pytest.mark.parametrize("path", ["/", "/usr/share"])
+def test_scratch_and_homes_never_cover_what_the_image_has_of_its_system(path: str) -> None:
+    host = replace(HOST, present=HOST.present | {"/"}, user=replace(USER, home=path))
+    layout = laid(request({"TMPDIR": path}), host=host)
+    assert path not in binds(layout)
+    assert f"the home directory {path} is not shown: it is part of the image's system" in layout.notes
+
+
 # The working directory
 
 
@@ -114,8 +122,12 @@ def test_a_working_directory_of_the_image_stays_the_images() -> None:
     assert "the working directory /usr/share is the image's own" in layout.notes
 
 
+def test_an_empty_directory_of_the_image_is_a_mount_point_for_the_working_directory() -> None:
+    assert binds(laid(request(cwd="/mnt")))["/mnt"] == ("/mnt", "rw")
+
+
 def test_a_working_directory_on_run_is_bound_though_the_image_has_it() -> None:
-    image = replace(IMAGE, present=IMAGE.present | {"/run/x"})
+    image = replace(IMAGE, held=IMAGE.held | {"/run/x"})
     host = replace(HOST, present=HOST.present | {"/run/x"})
     assert "/run/x" in binds(laid(request(cwd="/run/x"), host=host, image=image))
 
@@ -144,7 +156,6 @@ def test_mounts_of_site_and_user_come_last_and_the_users_win() -> None:
     asked = [op for op in layout.operations if op.origin in {Origin.SITE, Origin.USER}][1:]
     assert [op.args for op in asked] == [
         ("/data", "/data", "ro,optional"),
-        ("/gone", "/gone", "rw,optional"),
         ("/scratch", "/data", "ro"),
     ]
     assert "the site's mount /gone is left out: it is not on this host" in layout.notes
@@ -161,13 +172,16 @@ def test_a_mount_of_the_user_without_its_source_is_refused() -> None:
 
 
 def test_the_steps_directories_are_bound() -> None:
-    step = StepDirs(pmi_dirs=("/var/spool/pmix.1", "/tmp/pmix"), spool_dir="/var/spool/slurmd/job00001")
-    shown = binds(laid(step=step))
+    pmix, spool = "/var/spool/pmix.1", "/var/spool/slurmd/job00001"
+    step = StepDirs(pmi_dirs=(pmix, "/tmp/pmix", "/gone"), spool_dir=spool)
+    host = replace(HOST, present=HOST.present | {pmix, "/tmp/pmix", spool})
+    shown = binds(laid(host=host, step=step))
     assert shown["/var/spool/pmix.1"] == ("/var/spool/pmix.1", "rw,optional")
     assert "/tmp/pmix" not in shown
+    assert "/gone" not in shown
     assert shown["/var/spool/slurmd/job00001"][1] == "rw,optional"
     assert shown["/run/munge"] == ("/run/munge", "rw,optional")
-    off = laid(request(without=frozenset({View.PMI, View.SPOOL, View.MUNGE})), step=step)
+    off = laid(request(without=frozenset({View.PMI, View.SPOOL, View.MUNGE})), host=host, step=step)
     assert set(shown) - set(binds(off)) == {"/var/spool/pmix.1", "/var/spool/slurmd/job00001", "/run/munge"}
 
 
@@ -238,9 +252,10 @@ def test_the_probes_are_asked_about_all_that_the_layout_looks_up() -> None:
         asked, SiteConfig(mounts=(Mount("/s", "/s", read_only=True),)), StepDirs(("/p",), "/q")
     )
     assert {"/data", "/s", "/p", "/q", "/scratch", "/home/user/job", "/proc", "/run/munge"} <= set(paths)
-    assert {"/home/user/job", "/bin/zsh", "/usr/share/zoneinfo/Europe/Berlin", "/lustre", "/usr"} == set(
-        image_paths(asked, SiteConfig(), HOST)
-    )
+    assert {
+        *("/home/user", "/home/user/job", "/scratch", "/bin/zsh", "/lustre", "/usr"),
+        "/usr/share/zoneinfo/Europe/Berlin",
+    } == set(image_paths(asked, SiteConfig(), HOST))
 
 
 def test_beneath_is_about_components() -> None:
