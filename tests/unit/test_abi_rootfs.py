@@ -82,13 +82,13 @@ def test_host_directories_appear_where_they_are_bound(root: Path, tmp_path: Path
     (home / "bin/app").write_text("app")
     (home / "out").symlink_to("/etc/passwd")
     (tmp_path / "home").symlink_to("real-home")
-    view = RootView(str(root), (("/home/ada", str(tmp_path / "home")), ("/lib/extra", str(home))))
-    assert view.resolve("/home/ada/bin/app") == str(home / "bin/app")
-    assert view.canonical("/home/ada/bin/app") == "/home/ada/bin/app"
+    view = RootView(str(root), (("/home/user", str(tmp_path / "home")), ("/lib/extra", str(home))))
+    assert view.resolve("/home/user/bin/app") == str(home / "bin/app")
+    assert view.canonical("/home/user/bin/app") == "/home/user/bin/app"
     assert view.is_dir("/home")
     # A link in the bound directory is followed in the container.
-    assert view.resolve("/home/ada/out") == str(root / "etc/passwd")
-    assert view.canonical("/home/ada/../../etc/passwd") == "/etc/passwd"
+    assert view.resolve("/home/user/out") == str(root / "etc/passwd")
+    assert view.canonical("/home/user/../../etc/passwd") == "/etc/passwd"
     # The mount point itself is reached through the image's links.
     assert view.canonical("/lib/extra/bin/app") == "/usr/lib/extra/bin/app"
 
