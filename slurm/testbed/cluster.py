@@ -133,7 +133,7 @@ class Testbed:
         write_files(settings)
         self._progress("starting munge")
         self._adopt("munged", daemons.start_munged(self.directory))
-        network.make_bridge(self.state)
+        network.make_bridge(self.state, records.identity_of(self.directory))
         booting = {}
         self._progress(f"wiring {len(self._nodes)} nodes")
         for node in self._nodes:

@@ -58,7 +58,7 @@ def free_index(taken: Collection[int]) -> int:
     )
 
 
-def make_bridge(state: State) -> None:
+def make_bridge(state: State, identity: str) -> None:
     """Make the testbed's bridge and give the host its address there.
 
     Raises:
@@ -70,7 +70,7 @@ def make_bridge(state: State) -> None:
         with IPRoute() as route:
             route.link("add", ifname=state.bridge, kind="bridge")
             index = route.link_lookup(ifname=state.bridge)[0]
-            route.link("set", index=index, ifalias=_alias(state.name))
+            route.link("set", index=index, ifalias=_alias(identity))
             route.addr("add", index=index, address=state.address, prefixlen=24)
             route.link("set", index=index, state="up")
     except NetlinkError as error:
@@ -102,29 +102,33 @@ def connect_node(state: State, node: str, pin: Path) -> None:
         raise SlurmError(f"the cable of node {node} ({link}) cannot be laid: {error}") from error
 
 
-def remove_links(name: str, state: State | None) -> None:
+def remove_links(identity: str, state: State | None) -> None:
     """Remove a testbed's bridge and every cable; what is not there is passed over.
 
-    They are known by their recorded names or, should the record be lost, by the alias of the bridge.
+    The bridge is known by its alias, even should the record be lost.  The recorded names count only as
+    long as no other testbed's bridge has them: one in another root may have been faster.
     """
     from pyroute2 import IPRoute, NetlinkError
 
-    named = re.compile(rf"{re.escape(state.bridge)}(n\d+)?" if state else "(?!)")
     with IPRoute() as route:
         links = route.get_links()
-        bridges = {link["index"] for link in links if link.get("ifalias") == _alias(name)}
-        for link in links:
-            ours = link["index"] in bridges or link.get("master") in bridges
-            if ours or named.fullmatch(str(link.get("ifname"))):
-                try:
-                    route.link("del", index=link["index"])
-                except NetlinkError as error:
-                    if error.code != errno.ENODEV:  # gone with its namespace meanwhile
-                        raise SlurmError(f"{link.get('ifname')} cannot be removed: {error}") from error
+        bridges = {link["index"] for link in links if link.get("ifalias") == _alias(identity)}
+        ours = {link["index"] for link in links if link.get("master") in bridges} | bridges
+        if state is not None:
+            named = re.compile(rf"{re.escape(state.bridge)}(n\d+)?")
+            found = [link for link in links if named.fullmatch(str(link.get("ifname")))]
+            if not any(link.get("ifalias") not in (None, _alias(identity)) for link in found):
+                ours |= {link["index"] for link in found}
+        for index in ours:
+            try:
+                route.link("del", index=index)
+            except NetlinkError as error:
+                if error.code != errno.ENODEV:  # gone with its namespace meanwhile
+                    raise SlurmError(f"the network link {index} cannot be removed: {error}") from error
 
 
-def _alias(name: str) -> str:
-    return f"bareboat testbed {name}"
+def _alias(identity: str) -> str:
+    return f"bareboat testbed {identity}"
 
 
 def counters(state: State, node: str) -> LinkCounters:

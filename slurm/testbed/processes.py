@@ -42,7 +42,7 @@ class Stat:
 class Marks:
     """By what the processes of a testbed are known."""
 
-    directory: str
+    directory: Path
     recorded: frozenset[tuple[int, int]]
     networks: frozenset[tuple[int, int]]
 
@@ -104,10 +104,11 @@ def network_of(path: str) -> tuple[int, int] | None:
 def find(marks: Marks) -> tuple[ProcessId, ...]:
     """All running processes of the testbed, this one and its ancestors excepted."""
     spared = frozenset(_ancestors())
+    place = _place(str(marks.directory))
     return tuple(
         ProcessId(stat.command, pid, stat.start_time)
         for pid, stat in _running()
-        if pid not in spared and _belongs(pid, stat, marks)
+        if pid not in spared and _belongs(pid, stat, marks, place)
     )
 
 
@@ -127,7 +128,15 @@ def _ancestors() -> Iterator[int]:
         pid = 0 if stat is None else stat.parent
 
 
-def _belongs(pid: int, stat: Stat, marks: Marks) -> bool:
+def _place(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _belongs(pid: int, stat: Stat, marks: Marks, place: tuple[int, int] | None) -> bool:
     if (pid, stat.start_time) in marks.recorded:
         return True
     if marks.networks and network_of(f"/proc/{pid}/ns/net") in marks.networks:
@@ -136,9 +145,10 @@ def _belongs(pid: int, stat: Stat, marks: Marks) -> bool:
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    if f"{MARK}={marks.directory}".encode() in environment:
-        return True
-    return stat.command in _CLIENTS and f"SLURM_CONF={marks.directory}/slurm.conf".encode() in environment
+    marked = f"{MARK}={marks.directory}".encode() in environment
+    client = f"SLURM_CONF={marks.directory}/slurm.conf".encode() in environment and stat.command in _CLIENTS
+    # The same path in another root (a container, a chroot) is another testbed's.
+    return (marked or client) and _place(f"/proc/{pid}/root{marks.directory}") == place
 
 
 def kill_all(marks: Marks) -> int:

@@ -22,14 +22,13 @@ def reserve(
 ) -> State:
     """Take a free name, network and port, and write them down before anything is made.
 
-    A testbed of that name whose ``up`` was killed half way is taken down first.
+    Testbeds whose ``up`` was killed half way are taken down first.
 
     Raises:
         SlurmError: if the name is in use or nothing is free.
     """
-    if name is not None and name in records.names(base) and not teardown.is_usable(name, base):
-        teardown.down(name, base)
     with records.lock(base):
+        teardown.clear(base)
         taken = records.names(base)
         if name in taken:
             raise SlurmError(

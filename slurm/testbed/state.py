@@ -105,6 +105,19 @@ def directory_of(name: str, base: Path = BASE) -> Path:
     return base / check_name(name)
 
 
+def identity_of(directory: Path) -> str:
+    """What tells a state directory from one of the same path in another root (a container, a chroot).
+
+    Raises:
+        SlurmError: if it does not exist.
+    """
+    try:
+        found = directory.stat()
+    except OSError as error:
+        raise SlurmError(f"the testbed's directory {directory} is not there: {error.strerror}") from error
+    return f"{directory} {found.st_dev}:{found.st_ino}"
+
+
 def encode(state: State) -> str:
     """The record as JSON text."""
     return json.dumps(asdict(state), indent=1) + "\n"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def assert_gone(record: state.State) -> None:
     assert not directory.exists()
     assert not {record.bridge, *map(record.node_link, record.nodes)} & links
     assert str(directory) not in Path("/proc/self/mountinfo").read_text()
-    marks = processes.Marks(str(directory), processes.recorded(record.processes), frozenset())
+    marks = processes.Marks(directory, processes.recorded(record.processes), frozenset())
     assert processes.find(marks) == ()
 
 
@@ -225,24 +226,28 @@ def test_a_wrong_request_is_a_usage_error(arguments: tuple[str, str]) -> None:
     assert "Error: Invalid value for" in refused.stderr
 
 
-def test_only_root_makes_a_testbed(user: pwd.struct_passwd) -> None:
+def as_user(user: pwd.struct_passwd, action: Callable[[], object]) -> tuple[str, str]:
+    """Run something as that user in a child process; returns the text and hint of its SlurmError."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.setuid(user.pw_uid)
         try:
-            Testbed().up()
+            os.setuid(user.pw_uid)
+            action()
         except SlurmError as error:
             os.write(write, f"{error}|{error.hint}".encode())
-        os._exit(0)
+        finally:
+            os._exit(0)
     os.close(write)
     with os.fdopen(read) as answer:
         text, _, hint = answer.read().partition("|")
     os.waitpid(child, 0)
-    assert (
-        text
-        == f"a testbed is made by root, not by user {user.pw_uid}: it needs networks and mounts of its own"
-    )
+    return text, hint
+
+
+def test_only_root_makes_a_testbed(user: pwd.struct_passwd) -> None:
+    text, hint = as_user(user, Testbed().up)
+    assert text.startswith(f"a testbed is made by root, not by user {user.pw_uid}: it needs networks")
     assert hint.startswith("use sudo")
 
 
@@ -290,7 +295,7 @@ def test_down_ends_steps_whose_slurmd_is_dead(user: pwd.struct_passwd) -> None:
     processes.kill(bed.process("slurmd n1"))
     pin = processes.network_of(str(bed.directory / "nodes/n1/net"))
     assert pin is not None
-    left = processes.find(processes.Marks("/nowhere", frozenset(), frozenset({pin})))
+    left = processes.find(processes.Marks(Path("/nowhere"), frozenset(), frozenset({pin})))
     assert {"slurmstepd", "sleep"} <= {process.role for process in left}
     bed.down()
     assert not any(processes.is_alive(process) for process in left)
@@ -303,7 +308,7 @@ def test_down_spares_what_only_looks_like_ours() -> None:
     # A process with a recorded number but another start, and one whose file name is below our directory.
     lookalike = subprocess.Popen(["sleep", "1000"], env={"SLURM_CONF": f"{bed.directory}/slurm.conf"})
     recorded = state.ProcessId("sleep", lookalike.pid, 1)
-    marks = processes.Marks(str(bed.directory), processes.recorded([recorded]), frozenset())
+    marks = processes.Marks(bed.directory, processes.recorded([recorded]), frozenset())
     assert lookalike.pid not in {process.pid for process in processes.find(marks)}
     bed.down()
     assert lookalike.poll() is None
@@ -350,13 +355,50 @@ def test_down_after_up_was_killed_half_way(moment: str) -> None:
     assert_gone(record)
 
 
-def test_up_again_after_up_was_killed_half_way() -> None:
+@pytest.mark.parametrize("same", [True, False], ids=["same-name", "other-name"])
+def test_up_clears_away_what_a_killed_up_left(same: bool) -> None:
     name = f"half{os.getpid()}"
-    kill_up(name, moments(name)["pinned"])
-    with Testbed(nodes=1, name=name) as bed:
+    record = kill_up(name, moments(name)["pinned"])
+    with Testbed(nodes=1, name=name if same else None) as bed:
         assert output(bed.run(["srun", "hostname"])) == ["n1"]
+        assert same or not state.directory_of(name).exists()
+        assert not any(processes.is_alive(process) for process in record.processes)
         record = bed.state
     assert_gone(record)
+
+
+def test_up_clears_away_what_another_boot_left() -> None:
+    name = f"boot{os.getpid()}"
+    directory = state.directory_of(name)
+    with Testbed(nodes=1) as bed:
+        # The same processes and addresses as those of a testbed that is up: they must not be touched.
+        directory.mkdir()
+        state.save(replace(bed.state, name=name, boot_id="another"))
+        with Testbed(nodes=1):
+            assert not directory.exists()
+        assert output(bed.run(["srun", "hostname"])) == ["n1"]
+
+
+def test_several_ups_at_once_take_what_is_theirs() -> None:
+    ups = [
+        subprocess.Popen([*CLI, "up", "--nodes", "1"], cwd=TOP, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    texts = [up.communicate(timeout=60)[0] for up in ups]
+    started = [text.split()[2] for text in texts if " is up: 1 nodes" in text]
+    records = [load(name) for name in started]
+    for name in started:
+        down(name)
+    assert len(set(started)) == 3
+    assert len({record.index for record in records}) == 3
+    assert len({record.port for record in records}) == 3
+
+
+def test_only_root_takes_a_testbed_down(testbed: Testbed, user: pwd.struct_passwd) -> None:
+    text, hint = as_user(user, lambda: down(testbed.name))
+    assert text == f"the testbed {testbed.name} is root's, not user {user.pw_uid}'s"
+    assert hint == "use sudo"
+    assert output(testbed.run(["srun", "hostname"])) == ["n1"]
 
 
 def test_down_without_a_record_finds_daemons_and_cables_by_their_marks() -> None:
@@ -368,9 +410,20 @@ def test_down_without_a_record_finds_daemons_and_cables_by_their_marks() -> None
     assert_gone(record)
 
 
+def test_down_spares_a_testbed_of_the_same_name_in_another_root(testbed: Testbed, shared_path: Path) -> None:
+    # A container that shares network and processes with the host, but has a /var/lib of its own.
+    inside = f"mount --bind {shared_path} /var/lib && cd {TOP} && exec {{}}"
+    command = " ".join([*CLI[:3], "testbed"])
+    script = f"{command} up --nodes 1 --name {testbed.name} && {command} down --name {testbed.name}"
+    argv = ["unshare", "--mount", "sh", "-c", inside.format(f"sh -c '{script}'")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert f"The testbed {testbed.name} is gone." in output(done)
+    assert set(output(testbed.run(["srun", "-N2", "hostname"]))) == {"n1", "n2"}
+
+
 def test_a_process_started_but_not_yet_recorded_is_found(tmp_path: Path) -> None:
     process = spawn(["sleep", "1000"], tmp_path, tmp_path / "log")
-    found = processes.find(processes.Marks(str(tmp_path), frozenset(), frozenset()))
+    found = processes.find(processes.Marks(tmp_path, frozenset(), frozenset()))
     assert [one.pid for one in found] == [process.pid]
-    assert processes.kill_all(processes.Marks(str(tmp_path), frozenset(), frozenset())) == 1
+    assert processes.kill_all(processes.Marks(tmp_path, frozenset(), frozenset())) == 1
     process.wait()

@@ -156,5 +156,5 @@ def test_a_process_that_has_ended_cannot_be_identified() -> None:
 def test_find_spares_this_process_and_its_parents() -> None:
     here = processes.identify("test", os.getpid())
     parent = processes.identify("test", os.getppid())
-    marks = processes.Marks("/nowhere", processes.recorded([here, parent]), frozenset())
+    marks = processes.Marks(Path("/nowhere"), processes.recorded([here, parent]), frozenset())
     assert processes.find(marks) == ()
