@@ -86,6 +86,13 @@ def _common(command: _Command) -> _Command:
             help="Seconds for one run.",
         ),
         click.option(
+            "--wait",
+            default=600.0,
+            show_default=True,
+            type=click.FloatRange(min=1),
+            help="Seconds to wait for nodes.",
+        ),
+        click.option(
             "--minutes",
             default=60,
             show_default=True,

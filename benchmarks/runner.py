@@ -239,7 +239,7 @@ def allocate(
 
 
 def _salloc(client: Client, nodes: str, minutes: int, wait: float, progress: Progress) -> str:
-    progress.note(f"asking Slurm for {nodes} nodes")
+    progress.note(f"asking Slurm for {nodes} nodes, for {wait:g} s at most")
     command = (
         "salloc",
         "--no-shell",

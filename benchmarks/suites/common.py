@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from benchmarks.errors import BenchError
+from benchmarks.progress import Progress
 from benchmarks.results import Setting
-from benchmarks.runner import Allocation, Client, Step, run_step
+from benchmarks.runner import Allocation, Client, Step, allocate, run_step
 from benchmarks.schedule import Side
 from mpi_abi.rootfs import RootView
 
@@ -23,7 +25,7 @@ class Target:
 
     image: host path of a directory image; nodes: how many, None: all of the present allocation, or 2 if the
     cluster has them; rounds are counted after warmup rounds; limit: seconds for one run; minutes: time limit
-    of an allocation made here.
+    of an allocation made here; wait: seconds to wait for it.
     """
 
     image: str
@@ -34,6 +36,7 @@ class Target:
     seed: int = DEFAULT_SEED
     limit: float = 120.0
     minutes: int = 60
+    wait: float = 600.0
 
 
 def open_image(image: str) -> RootView:
@@ -93,6 +96,13 @@ def require_inside(target: Target, allocation: Allocation, view: RootView, nodes
 def image_of(side: Side, target: Target) -> str | None:
     """The --container= of a side."""
     return target.image if side is Side.CONTAINER else None
+
+
+def allocate_for(target: Target, progress: Progress) -> AbstractContextManager[Allocation]:
+    """The allocation that a target is measured in; see `benchmarks.runner.allocate`."""
+    return allocate(
+        target.client, nodes=target.nodes, minutes=target.minutes, wait=target.wait, progress=progress
+    )
 
 
 def choose_nodes(counts: Sequence[int], allocation: Allocation) -> tuple[int, ...]:

@@ -10,11 +10,12 @@ from benchmarks.errors import BenchError
 from benchmarks.osu import Table, describe_transport, parse_cma, parse_table
 from benchmarks.progress import Progress
 from benchmarks.results import Results, Row, SideFacts
-from benchmarks.runner import Allocation, Measured, Step, allocate, measure, run_step
+from benchmarks.runner import Allocation, Measured, Step, measure, run_step
 from benchmarks.schedule import Side, make_schedule
 from benchmarks.stats import Better, Outcome, Verdict, compare, judge
 from benchmarks.suites.common import (
     Target,
+    allocate_for,
     choose_nodes,
     find_in_image,
     find_on_host,
@@ -91,7 +92,7 @@ def run_latency(options: LatencyOptions, progress: Progress) -> Results:
         programs[Side.BARE][name] = find_on_host(target.client, os.path.join(options.bare_bin, name))  # noqa: PTH118
         programs[Side.CONTAINER][name] = find_in_image(view, target.image, f"{options.image_bin}/{name}")
     mpi = () if options.mpi is None else (f"--mpi={options.mpi}",)
-    with allocate(target.client, nodes=target.nodes, minutes=target.minutes, progress=progress) as allocation:
+    with allocate_for(target, progress) as allocation:
         counts = choose_nodes((1,) if target.nodes == 1 else (1, 2), allocation)
         require_inside(target, allocation, view, max(counts))
         pairs = [Pair(count, test) for count in counts for test in options.tests]

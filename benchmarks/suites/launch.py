@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from benchmarks.errors import BenchError
 from benchmarks.progress import Progress
 from benchmarks.results import Derived, Results, Row
-from benchmarks.runner import Allocation, Measured, Step, allocate, measure, run_step
+from benchmarks.runner import Allocation, Measured, Step, measure, run_step
 from benchmarks.schedule import Side, make_schedule
 from benchmarks.stats import MIN_ROUNDS, Better, Point, compare, fit_added, judge
 from benchmarks.suites.common import (
     Target,
+    allocate_for,
     choose_nodes,
     find_in_image,
     find_on_host,
@@ -56,7 +57,7 @@ def run_launch(options: LaunchOptions, progress: Progress) -> Results:
         Side.BARE: find_on_host(target.client, options.program),
         Side.CONTAINER: find_in_image(view, target.image, options.program),
     }
-    with allocate(target.client, nodes=target.nodes, minutes=target.minutes, progress=progress) as allocation:
+    with allocate_for(target, progress) as allocation:
         shapes = make_shapes(
             choose_nodes((1, target.nodes or len(allocation.nodes)), allocation), options.ranks
         )

@@ -1,0 +1,214 @@
+"""``bareboat bench`` on a real Slurm of two nodes, with real images, as an unprivileged user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.errors import BenchError
+from benchmarks.progress import Silent
+from benchmarks.report import from_json
+from benchmarks.results import Results
+from benchmarks.runner import Client
+from benchmarks.stats import Outcome
+from benchmarks.suites.common import Target
+from benchmarks.suites.latency import BANDWIDTH, LATENCY, LatencyOptions, run_latency
+from benchmarks.suites.launch import LaunchOptions, run_launch
+from slurm.testbed import Testbed
+from slurm.testbed.images import host_programs
+
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+QUICK = (
+    replace(LATENCY, message_bytes=(8,), iterations=100, warmup=10),
+    replace(BANDWIDTH, message_bytes=(1 << 20,), iterations=2, warmup=1),
+)
+
+
+@pytest.fixture
+def plain(image: Callable[[str], Path]) -> Path:
+    return image("deb13-plain")
+
+
+@pytest.fixture
+def mpich(image: Callable[[str], Path]) -> Path:
+    return image("deb13-mpich")
+
+
+@pytest.fixture
+def home(user: pwd.struct_passwd) -> Path:
+    return Path(user.pw_dir)
+
+
+@pytest.fixture
+def bench(cluster: Testbed, prefix: Path, user: pwd.struct_passwd) -> Bench:
+    """Runs ``bareboat bench ARGS`` as the user, from the installed prefix; all jobs are gone afterwards."""
+
+    def run(*arguments: object, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        argv = [*before, f"{prefix}/bin/bareboat", "bench", *map(str, arguments)]
+        done = cluster.run(argv, user=user.pw_name, timeout=240)
+        assert cluster.run(["squeue", "--noheader", "--states=running,pending"]).stdout == ""
+        return done
+
+    return run
+
+
+def client_of(
+    cluster: Testbed, user: pwd.struct_passwd, variables: Mapping[str, str] | None = None
+) -> Client:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, **cluster.environment, **(variables or {})}
+    return Client(environment, directory=user.pw_dir, user=user.pw_name)
+
+
+def test_launch(bench: Bench, plain: Path, home: Path) -> None:
+    done = bench(
+        "launch",
+        "--image",
+        plain,
+        "--rounds",
+        6,
+        "--warmup",
+        0,
+        "--ranks",
+        "1,3",
+        "--json",
+        home / "launch.json",
+    )
+    assert (done.returncode, done.stderr.splitlines()[1]) == (0, "launch: 48 runs")
+    results = from_json((home / "launch.json").read_text())
+    assert [row.metric for row in results.rows] == [
+        "launch, 1 node, 1 rank",
+        "launch, 1 node, 3 ranks",
+        "launch, 2 nodes, 2 ranks",
+        "launch, 2 nodes, 3 ranks",
+    ]
+    assert {len(samples) for row in results.rows for samples in (row.bare, row.container)} == {6}
+    assert [derived.name for derived in results.derived] == [
+        "added time a node (1 node)",
+        "added time a rank of a node (1 node)",
+        "added time a node (2 nodes)",
+        "added time a rank of a node (2 nodes)",
+    ]
+    assert (results.failures, results.setting.nodes) == ((), ("n1", "n2"))
+    for expected in ("medians of 6 rounds", "launch, 2 nodes, 3 ranks", "added time a node (1 node): "):
+        assert expected in done.stdout
+
+
+def test_the_present_allocation_is_used(bench: Bench, plain: Path) -> None:
+    done = bench("launch", "--image", plain, "--rounds", 1, "--ranks", 1, before=("salloc", "--nodes=1"))
+    assert done.returncode == 0
+    assert "unresolved: 1 rounds, needs 6" in done.stdout
+    assert "2 nodes" not in done.stdout
+
+
+def measure(
+    cluster: Testbed, user: pwd.struct_passwd, image: Path, variables: Mapping[str, str] | None = None
+) -> Results:
+    target = Target(str(image), client_of(cluster, user, variables), nodes=2, rounds=1, warmup=0)
+    return run_latency(LatencyOptions(target, str(host_programs("mpich")), tests=QUICK), Silent())
+
+
+def test_latency_says_library_and_transport(cluster: Testbed, user: pwd.struct_passwd, mpich: Path) -> None:
+    results = measure(cluster, user, mpich)
+    assert [row.metric for row in results.rows] == [
+        "latency inside a node, 8 B",
+        "bandwidth inside a node, 1 MiB",
+        "latency between nodes, 8 B",
+        "bandwidth between nodes, 1 MiB",
+    ]
+    assert [(side.place, side.library, side.transport) for side in results.sides] == [
+        ("inside a node", "MPICH Version: 4.0.2", "shared memory; cross-memory attach ok"),
+        ("inside a node", "MPICH Version: 4.0.2", "shared memory; cross-memory attach ok"),
+        ("between nodes", "MPICH Version: 4.0.2", "network interfaces (TCP)"),
+        ("between nodes", "MPICH Version: 4.0.2", "network interfaces (TCP)"),
+    ]
+    assert len({side.library_digest for side in results.sides}) == 1
+    assert all(row.comparison is not None for row in results.rows)
+
+
+def test_the_images_own_library_is_not_compared(
+    cluster: Testbed, user: pwd.struct_passwd, mpich: Path
+) -> None:
+    results = measure(cluster, user, mpich, {"BAREBOAT_MPI": "image"})
+    assert {row.verdict.outcome for row in results.rows} == {Outcome.NOT_COMPARED}
+    assert results.rows[0].verdict.reason == (
+        "bare used MPICH Version: 4.0.2, the container MPICH Version: 4.2.1"
+    )
+
+
+def test_without_the_plugin_nothing_is_measured(
+    testbed: Testbed, user: pwd.struct_passwd, plain: Path
+) -> None:
+    target = Target(str(plain), client_of(testbed, user), nodes=2, rounds=1)
+    with pytest.raises(BenchError, match="the container side ran on the bare host: rank 0") as caught:
+        run_launch(LaunchOptions(target), Silent())
+    assert caught.value.hint == "bareboat's plugin is not loaded there; see: bareboat slurm status --nodes"
+    assert testbed.run(["squeue", "--noheader", "--states=running,pending"]).stdout == ""
+
+
+def test_a_failing_program_is_told_and_the_rest_is_kept(bench: Bench, plain: Path) -> None:
+    done = bench(
+        "launch", "--image", plain, "--nodes", 1, "--rounds", 1, "--ranks", 2, "--program", "/bin/false"
+    )
+    assert done.returncode == 125
+    assert "launch, 1 node, 2 ranks is given up: /bin/false " in done.stderr
+    assert "failed with exit code 1" in done.stdout
+    assert "Exited with exit code 1" in done.stdout
+
+
+def test_a_program_that_hangs_is_ended(cluster: Testbed, user: pwd.struct_passwd, plain: Path) -> None:
+    target = Target(str(plain), client_of(cluster, user), nodes=1, rounds=1, warmup=0, limit=3)
+    results = run_launch(LaunchOptions(target, ranks=(1,), program="/usr/bin/yes"), Silent())
+    assert results.rows == ()
+    assert "/usr/bin/yes" in results.failures[0].text
+    assert "(1 rank on 1 node) did not end within 3 s and was stopped" in results.failures[0].text
+
+
+def test_an_image_without_the_programs(bench: Bench, plain: Path) -> None:
+    done = bench("latency", "--image", plain, "--bare-bin", host_programs("mpich"))
+    assert done.returncode == 125
+    assert f"/opt/bareboat-tests/bin/mpi_latency is not in image {plain}" in done.stderr
+
+
+def test_more_nodes_than_there_are(bench: Bench, plain: Path) -> None:
+    done = bench("launch", "--image", plain, "--nodes", 3, "--wait", 3)
+    assert done.returncode == 125
+    assert "Slurm gave no allocation of 3 nodes within 3 s" in done.stderr
+    assert "--salloc-option" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_keeps_what_is_measured_and_releases_the_nodes(
+    cluster: Testbed, prefix: Path, user: pwd.struct_passwd, plain: Path, number: signal.Signals
+) -> None:
+    file = Path(user.pw_dir) / f"{number.name}.json"
+    options = ("--rounds=500", "--warmup=0", "--ranks=1", "--nodes=1", f"--image={plain}", f"--json={file}")
+    process = subprocess.Popen(
+        [f"{prefix}/bin/bareboat", "bench", "launch", *options],
+        env={"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, **cluster.environment},
+        cwd=user.pw_dir,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        user=user.pw_uid,
+        group=user.pw_gid,
+        extra_groups=os.getgrouplist(user.pw_name, user.pw_gid),
+    )
+    assert process.stderr is not None
+    # A line after the first ten seconds: by then some rounds are complete.
+    while "run " not in process.stderr.readline():
+        assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    results = from_json(file.read_text())
+    assert results.stopped == f"stopped by {number.name}"
+    assert 0 < len(results.rows[0].bare) == len(results.rows[0].container) < 500
+    assert f"stopped by {number.name}: {len(results.rows[0].bare)} of 500 rounds are measured" in stdout
+    assert cluster.run(["squeue", "--noheader", "--states=running,pending"]).stdout == ""
