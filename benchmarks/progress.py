@@ -62,7 +62,7 @@ class PlainLines(Silent):
         self._title = ""
         self._total = 0
         self._started = 0
-        self._last = 0.0
+        self._last = time.monotonic()
 
     def begin(self, title: str, total: int) -> None:
         self._title, self._total, self._started = title, total, 0
