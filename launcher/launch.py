@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from launcher.config import MpiMode, SiteConfig, find_config, read_config
+from launcher.config import find_config, read_config
 from launcher.environment import apply_environment, plan_environment
 from launcher.errors import BareboatError, NotExecutableError, NotFoundError
 from launcher.host import HostFacts, probe_host
@@ -14,13 +14,13 @@ from launcher.image.executable import find_executable
 from launcher.image.facts import check_machine, probe_root
 from launcher.image.reference import resolve_reference
 from launcher.layout import Layout, beneath, host_paths, image_paths, lay_out
-from launcher.plan import MPI_DIR, MpiDecision, Plan, make_plan
+from launcher.mpi import decide_mpi
+from launcher.plan import Plan, make_plan
 from launcher.program import Operation, Verb
 from launcher.request import make_request
 from mpi_abi.rootfs import RootView
 
 if TYPE_CHECKING:
-    from mpi_abi import HostMpi, Verdict
     from slurm.step import StepFacts
 
 
@@ -42,12 +42,14 @@ def prepare(
     cwd: str,
     options: Options | None = None,
     step: StepFacts | None = None,
+    others: tuple[str, ...] = (),
     needs_program: bool = True,
 ) -> Plan:
     """Probe, judge and plan one launch, changing nothing.
 
-    Where the program cannot be run, ``needs_program`` makes that an error; else it becomes a warning of the
-    plan, and whoever executes the program reports it.
+    ``others`` are programs that further ranks of the step run in the same container.  Where a program cannot
+    be run, ``needs_program`` makes that an error; else it becomes a warning of the plan, and whoever executes
+    the program reports it.
     Raises BareboatError (or UsageError, NotFoundError, NotExecutableError) with the reason and a hint.
     """
     options = options or Options()
@@ -76,95 +78,30 @@ def prepare(
     layout = lay_out(request, config, host, facts, step)
     view = RootView(directory.path, layout.binds())
     inside = apply_environment(plan_environment(request, config, facts), environment)
-    found, problem = "", ""
-    if request.program:
+    found, problems = [], []
+    for name in (*request.program[:1], *others):
         try:
-            found = find_executable(
-                view, request.program[0], search=inside.get("PATH", ""), cwd=layout.cwd, machine=facts.machine
-            ).path
+            found.append(
+                find_executable(
+                    view, name, search=inside.get("PATH", ""), cwd=layout.cwd, machine=facts.machine
+                ).path
+            )
         except (NotFoundError, NotExecutableError) as error:
             if needs_program:
                 raise
-            problem = f"{error}; {error.hint}" if error.hint else str(error)
-    mpi = decide_mpi(view, request.mpi, config, image=directory.path, program=found, environment=inside)
+            problems.append(f"{error}; {error.hint}" if error.hint else str(error))
+    mpi = decide_mpi(
+        view, request.mpi, config, image=directory.path, programs=tuple(found), environment=inside
+    )
     return make_plan(
         request,
         config,
         facts,
         layout,
         mpi,
-        program=found,
+        program=found[0] if found else "",
         missing=_missing_mount_points(directory.path, layout),
-        warnings=(problem,) if problem else (),
-    )
-
-
-def decide_mpi(
-    view: RootView,
-    mode: MpiMode,
-    config: SiteConfig,
-    *,
-    image: str,
-    program: str,
-    environment: Mapping[str, str],
-) -> MpiDecision:
-    """Find the MPI in the container and on the host, and decide whose the program gets.
-
-    Raises BareboatError where the mode asks for the host's MPI and that does not fit or is not there.
-    """
-    if mode is MpiMode.IMAGE:
-        return MpiDecision(mode)
-    import mpi_abi
-
-    facts = mpi_abi.probe_image(view, program=program or None, environment=environment)
-    host = _find_host(facts.family, config) if facts.family else None
-    closure = mpi_abi.find_closure(host) if host else None
-    verdict = mpi_abi.judge(facts, host, closure)
-    kinds = mpi_abi.VerdictKind
-    if verdict.kind is kinds.NO_MPI and mode is MpiMode.HOST:
-        raise BareboatError(
-            f"BAREBOAT_MPI=host, and there is no MPI in {program or image} to put the host's in place of",
-            hint="BAREBOAT_MPI=auto runs programs without MPI too",
-        )
-    if verdict.kind is kinds.NO_MPI:
-        return _decision(mode, verdict)
-    forced = verdict.kind is kinds.IMPOSSIBLE and mode is MpiMode.FORCE
-    if host is None or closure is None or not (verdict.kind is kinds.NATIVE or forced):
-        raise refusal(verdict, image)
-    swap = mpi_abi.make_swap(facts, host, closure, private_dir=MPI_DIR)
-    risk = f"the host's MPI does not fit and is used all the same: {_texts(verdict)}" if forced else ""
-    return replace(_decision(mode, verdict), swap=swap, warning=risk)
-
-
-def _find_host(family: str, config: SiteConfig) -> HostMpi | None:
-    """Find the host's MPI of the image's family; where there is none, any, for the verdict to name it."""
-    import mpi_abi
-
-    prefixes = config.mpi_prefixes
-    chosen = mpi_abi.choose_host(mpi_abi.probe_host(prefixes=prefixes, family=family), family, order=prefixes)
-    return chosen or next(iter(mpi_abi.probe_host(prefixes=prefixes)), None)
-
-
-def refusal(verdict: Verdict, image: str) -> BareboatError:
-    """Put a verdict that forbids the start into one message with every reason and every hint.  Pure."""
-    hints = dict.fromkeys(part for reason in verdict.reasons for part in reason.hint.split("; ") if part)
-    return BareboatError(
-        f"this host's MPI cannot take the place of that in {image}: {_texts(verdict)}",
-        hint="; ".join(hints),
-    )
-
-
-def _texts(verdict: Verdict) -> str:
-    return "; ".join(reason.text for reason in verdict.reasons)
-
-
-def _decision(mode: MpiMode, verdict: Verdict) -> MpiDecision:
-    return MpiDecision(
-        mode,
-        verdict=verdict.kind.value,
-        image_library=verdict.image_library,
-        host_library=verdict.host_library,
-        reasons=tuple(reason.text for reason in verdict.reasons),
+        warnings=tuple(dict.fromkeys(problems)),
     )
 
 

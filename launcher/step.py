@@ -11,11 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from slurm.step import read_step
-
 from launcher.errors import BareboatError
 from launcher.launch import prepare
 from launcher.messages import describe, known_errors
+from slurm.multiprog import programs_of
+from slurm.step import read_step
 
 
 def make_program(
@@ -27,10 +27,30 @@ def make_program(
         raise BareboatError(
             "SLURM_CONTAINER is not set: there is no image to run", hint="this is for bareboat's Slurm plugin"
         )
+    first, *others = programs(argv, environment)
     step = read_step(environment, argv=tuple(argv), cwd=cwd)
     # A program that is missing is Slurm's to report, with its own exit code; the reason is told beforehand.
-    plan = prepare(image, argv, environment=environment, cwd=cwd, step=step, needs_program=False)
+    plan = prepare(
+        image,
+        (first, *argv[1:]) if first else (),
+        environment=environment,
+        cwd=cwd,
+        step=step,
+        others=tuple(others),
+        needs_program=False,
+    )
     return plan.encode(), plan.warnings
+
+
+def programs(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the programs of this node's ranks: one, or those of a --multi-prog configuration.
+
+    Slurm hands the plugin such a configuration as its name and its text in place of the command.
+    """
+    if environment.get("SLURM_BAREBOAT_MULTI_PROG") and len(argv) > 1:
+        ranks = tuple(int(rank) for rank in environment.get("SLURM_GTIDS", "").split(",") if rank.isdecimal())
+        return programs_of(argv[1], ranks) or ("",)
+    return tuple(argv[:1]) or ("",)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .closure import Closure, find_closure
 from .errors import AbiError
 from .host import HostMpi, choose_host, probe_host
-from .image import ImageMpiFacts, probe_image
+from .image import ImageMpiFacts, MpiSource, probe_image
 from .rootfs import RootView
 from .swap import Action, Cover, EnvironmentChange, Swap, make_swap
 from .verdict import Reason, Verdict, VerdictKind, judge
@@ -18,6 +18,7 @@ __all__ = [
     "EnvironmentChange",
     "HostMpi",
     "ImageMpiFacts",
+    "MpiSource",
     "Reason",
     "RootView",
     "Swap",

@@ -9,6 +9,8 @@
 #include "paths.h"
 #include "sys.h"
 
+enum { LINKS_MAX = 40 }; /* as many as the kernel follows (path_resolution(7)) */
+
 /* What `path` means when `root` is "/": links, also absolute ones, and ".." stay below it (openat2(2)). */
 static int lookup(int root, const char *path, unsigned long long flags)
 {
@@ -264,22 +266,66 @@ static bool owned(const struct bb_root *root, int fd)
 	return false;
 }
 
+/* Where the first component of `rest`, missing in the directory `at`, is a link that leads nowhere: the path that it
+ * means, with what follows it. 0 where there is no link. */
+static int through_link(int at, const char *rest, char *path, size_t size)
+{
+	char name[NAME_MAX + 1], link[PATH_MAX];
+	const char *start = rest + strspn(rest, "/"), *end = strchrnul(start, '/');
+	size_t length = (size_t)(end - start), put = 0;
+	ssize_t got;
+
+	if (length >= sizeof name)
+		return 0;
+	memcpy(name, start, length);
+	name[length] = '\0';
+	got = readlinkat(at, name, link, sizeof link - 1);
+	if (got < 0)
+		return 0;
+	link[got] = '\0';
+	path[0] = '\0';
+	if (link[0] != '/') {
+		if (canonical(at, path, size) < 0)
+			return -1;
+		put = bb_put(path, size, strlen(path), "/");
+	}
+	put = bb_put(path, size, put, link);
+	put = bb_put(path, size, put, end);
+	if (put + 1 < size)
+		return 1;
+	errno = ENAMETOOLONG;
+	return -1;
+}
+
 int bb_root_find(struct bb_root *root, const char *path, bool directory, struct bb_err *err)
 {
-	const char *rest;
-	int at = deepest(root->fd, path, &rest), made;
+	char now[PATH_MAX], next[PATH_MAX];
+	int at = -1, made = -1, followed = 1;
 
-	if (at < 0)
-		return bb_fail(err, errno, "find the mount point", path);
-	if (!rest[strspn(rest, "/")])
-		return at;
-	if (!owned(root, at)) {
+	if (bb_put(now, sizeof now, 0, path) + 1 >= sizeof now)
+		return bb_fail(err, ENAMETOOLONG, "find the mount point", path);
+	/* An image's link may lead to where one of our tmpfs mounts hides what it led to. */
+	for (int links = 0; followed == 1 && links < LINKS_MAX; links++) {
+		const char *rest;
+
 		bb_close(&at);
-		return bb_fail(err, ENOENT, "find the mount point", path);
+		at = deepest(root->fd, now, &rest);
+		if (at < 0)
+			break;
+		if (!rest[strspn(rest, "/")])
+			return at;
+		followed = through_link(at, rest, next, sizeof next);
+		if (followed == 0 && owned(root, at))
+			made = make_path(at, rest, directory);
+		else if (followed == 0)
+			errno = ENOENT;
+		else
+			memcpy(now, next, sizeof now);
 	}
-	made = make_path(at, rest, directory);
+	if (followed == 1 && at >= 0)
+		errno = ELOOP;
 	bb_close(&at);
-	return made < 0 ? bb_fail(err, errno, "make the mount point", path) : made;
+	return made < 0 ? bb_fail(err, errno, "find the mount point", path) : made;
 }
 
 int bb_root_own(struct bb_root *root, int mount, struct bb_err *err)

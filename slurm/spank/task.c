@@ -26,12 +26,13 @@ static int unset(void *data, const char *name)
 	return rc == ESPANK_SUCCESS || rc == ESPANK_ENV_NOEXIST ? 0 : -1;
 }
 
-/* The variables that the planner decides by; what else is in the user's environment is none of its business. */
+/* The variables that the planner decides by; what else is in the user's environment is none of its business, and
+ * what steers the loader (LD_*) would steer the planner's. */
 static bool for_planner(const char *variable)
 {
 	static const char *const wanted[] = {
 		"SLURM", "BAREBOAT_", "PMI", "OMPI_", "HOME=", "USER=", "LOGNAME=", "PATH=", "TZ=",
-		"TMPDIR=", "LD_", "LANG=", "LC_ALL=",
+		"TMPDIR=", "LANG=", "LC_ALL=",
 	};
 
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)

@@ -49,6 +49,10 @@ static int make_tree(void **state)
 	assert_int_equal(symlink("/etc", "abs"), 0);
 	assert_int_equal(symlink("../../../../../../../../etc", "up"), 0);
 	assert_int_equal(symlink("/nowhere/at/all", "etc/dangling"), 0);
+	make_dir("run");
+	make_file("run/stub", "hidden by the tmpfs\n");
+	assert_int_equal(symlink("../run/stub", "etc/relative"), 0);
+	assert_int_equal(symlink("/run/stub", "etc/absolute"), 0);
 	assert_int_equal(symlink("loop", "loop"), 0);
 	assert_int_equal(symlink("/proc/self/root/etc", "magic"), 0);
 	assert_int_equal(chdir(host), 0);
@@ -183,6 +187,24 @@ static void test_missing_mount_points_appear(void **state)
 	assert_int_equal(access(before, F_OK), -1); /* the image itself is unchanged */
 }
 
+static void see_links_into_run(void)
+{
+	expect("/etc/relative", "host\n");
+	expect("/etc/absolute", "host\n");
+	expect("/run/stub", "host\n");
+}
+
+static void test_links_into_what_a_tmpfs_hides(void **state)
+{
+	char name[PATH_MAX + 8];
+
+	(void)state;
+	snprintf(name, sizeof name, "%s/name", host);
+	for_root_and_nobody(PROGRAM("root-dir", image, "tmpfs", "/run", "mode=0755", "bind", name, "/etc/relative", "ro",
+				    "bind", name, "/etc/absolute", "ro"),
+			    see_links_into_run);
+}
+
 static void see_confined(void)
 {
 	expect("/etc/name", "host\n");
@@ -251,6 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_image_becomes_a_read_only_root),
 		cmocka_unit_test(test_missing_mount_points_appear),
+		cmocka_unit_test(test_links_into_what_a_tmpfs_hides),
 		cmocka_unit_test(test_links_stay_inside_the_root),
 		cmocka_unit_test(test_failures_are_named),
 		cmocka_unit_test(test_magic_links_are_not_followed),

@@ -1,11 +1,13 @@
 """The testbeds that the tests of this folder share."""
 
+import pwd
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from steps import Run, Srun
 
 from slurm.install import install
 from slurm.testbed import Testbed
@@ -46,3 +48,24 @@ def tiny(shared_path: Path) -> Path:
     for name in ("sh", "ls", "cat", "touch", "wc", "pwd", "sleep", "true"):
         (root / "bin" / name).symlink_to("busybox")
     return root
+
+
+@pytest.fixture
+def mpich(image: Callable[[str], Path]) -> Path:
+    return image("deb13-mpich")
+
+
+@pytest.fixture
+def plain(image: Callable[[str], Path]) -> Path:
+    return image("deb13-plain")
+
+
+@pytest.fixture
+def srun(cluster: Testbed, user: pwd.struct_passwd) -> Srun:
+    """Runs ``srun ARGS`` as the user, with the given variables on top of a clean environment."""
+
+    def run(*arguments: object, input: str | None = None, cwd: str | None = None, **variables: str) -> Run:
+        argv = ["srun", *map(str, arguments)]
+        return cluster.run(argv, user=user.pw_name, environment=variables, input=input, cwd=cwd)
+
+    return run

@@ -1,0 +1,135 @@
+"""Whose MPI a program gets: the probes of image and host, the judgement, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from launcher.config import MpiMode, SiteConfig
+from launcher.errors import BareboatError
+from launcher.plan import MPI_DIR, MpiDecision
+
+if TYPE_CHECKING:
+    from mpi_abi import HostMpi, Verdict
+    from mpi_abi.rootfs import RootView
+
+
+def decide_mpi(
+    view: RootView,
+    mode: MpiMode,
+    config: SiteConfig,
+    *,
+    image: str,
+    programs: Sequence[str],
+    environment: Mapping[str, str],
+) -> MpiDecision:
+    """Find the MPI in the container and on the host, and decide whose the programs get.
+
+    ``programs`` are container paths: one, or those that the ranks of a node run together, or none where it is
+    not known what will run.
+    Raises BareboatError where the mode asks for the host's MPI and that does not fit or is not there.
+    """
+    if mode is MpiMode.IMAGE:
+        return MpiDecision(mode)
+    decisions = [
+        _decide(view, mode, config, image=image, program=program, environment=environment)
+        for program in programs or ("",)
+    ]
+    whole = _merge(decisions)
+    if whole.verdict == "no-mpi" and mode is MpiMode.HOST:
+        where = " or ".join(programs) or image
+        raise BareboatError(
+            f"BAREBOAT_MPI=host, and there is no MPI in {where} to put the host's in place of",
+            hint="BAREBOAT_MPI=auto runs programs without MPI too",
+        )
+    return whole
+
+
+def _decide(
+    view: RootView,
+    mode: MpiMode,
+    config: SiteConfig,
+    *,
+    image: str,
+    program: str,
+    environment: Mapping[str, str],
+) -> MpiDecision:
+    import mpi_abi
+
+    facts = mpi_abi.probe_image(view, program=program or None, environment=environment)
+    if facts.other_families and facts.source is mpi_abi.MpiSource.SEARCH:
+        # The image holds several and the program names none: the one that this host has is the one to take.
+        ours = tuple(dict.fromkeys(host.family for host in mpi_abi.probe_host(prefixes=config.mpi_prefixes)))
+        facts = mpi_abi.probe_image(view, program=program or None, environment=environment, prefer=ours)
+    host = _find_host(facts.family, config) if facts.family else None
+    closure = mpi_abi.find_closure(host) if host else None
+    verdict = mpi_abi.judge(facts, host, closure)
+    kinds = mpi_abi.VerdictKind
+    if verdict.kind is kinds.NO_MPI:
+        return _decision(mode, verdict)
+    forced = verdict.kind is kinds.IMPOSSIBLE and mode is MpiMode.FORCE
+    if host is None or closure is None or not (verdict.kind is kinds.NATIVE or forced):
+        raise refusal(verdict, image)
+    swap = mpi_abi.make_swap(facts, host, closure, private_dir=MPI_DIR)
+    risk = f"the host's MPI does not fit and is used all the same: {_texts(verdict)}" if forced else ""
+    return replace(_decision(mode, verdict), swap=swap, warning=risk)
+
+
+def _merge(decisions: Sequence[MpiDecision]) -> MpiDecision:
+    """Put together what was decided for each of several programs of one step.  Pure.
+
+    Raises BareboatError where they would need different MPIs: their ranks could not find each other.
+    """
+    swapped = [decision for decision in decisions if decision.swap is not None]
+    if not swapped:
+        return decisions[0]
+    first = swapped[0]
+    for other in swapped[1:]:
+        if other.host_library != first.host_library:
+            raise BareboatError(
+                f"the programs of this step need different MPIs of this host: {first.host_library} and "
+                f"{other.host_library}",
+                hint="start programs of different MPIs in steps of their own",
+            )
+    swaps = [decision.swap for decision in swapped if decision.swap is not None]
+    covers = tuple({cover.target: cover for swap in swaps for cover in swap.covers}.values())
+    changes = tuple(dict.fromkeys(change for swap in swaps for change in swap.environment))
+    return replace(
+        first,
+        reasons=tuple(dict.fromkeys(reason for decision in swapped for reason in decision.reasons)),
+        warning="; ".join(dict.fromkeys(decision.warning for decision in swapped if decision.warning)),
+        swap=replace(swaps[0], covers=covers, environment=changes),
+    )
+
+
+def _find_host(family: str, config: SiteConfig) -> HostMpi | None:
+    """Find the host's MPI of the image's family; where there is none, any, for the verdict to name it."""
+    import mpi_abi
+
+    prefixes = config.mpi_prefixes
+    chosen = mpi_abi.choose_host(mpi_abi.probe_host(prefixes=prefixes, family=family), family, order=prefixes)
+    return chosen or next(iter(mpi_abi.probe_host(prefixes=prefixes)), None)
+
+
+def refusal(verdict: Verdict, image: str) -> BareboatError:
+    """Put a verdict that forbids the start into one message with every reason and every hint.  Pure."""
+    hints = dict.fromkeys(part for reason in verdict.reasons for part in reason.hint.split("; ") if part)
+    return BareboatError(
+        f"this host's MPI cannot take the place of that in {image}: {_texts(verdict)}",
+        hint="; ".join(hints),
+    )
+
+
+def _texts(verdict: Verdict) -> str:
+    return "; ".join(reason.text for reason in verdict.reasons)
+
+
+def _decision(mode: MpiMode, verdict: Verdict) -> MpiDecision:
+    return MpiDecision(
+        mode,
+        verdict=verdict.kind.value,
+        image_library=verdict.image_library,
+        host_library=verdict.host_library,
+        reasons=tuple(reason.text for reason in verdict.reasons),
+    )

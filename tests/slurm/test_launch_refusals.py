@@ -1,0 +1,115 @@
+"""What cannot run is refused: one message a node, exit code 125, no node drained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from steps import HELLO, Srun, good
+
+from slurm.testbed import Testbed
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("missing", "the image {path} does not exist"),
+        ("closed", "permission"),
+        ("file", "{path} is not an image"),
+        ("empty", "{path} is not an image"),
+    ],
+)
+def test_what_is_no_image_is_refused(
+    cluster: Testbed, srun: Srun, shared_path: Path, name: str, text: str
+) -> None:
+    path = shared_path / name
+    if name in {"closed", "empty"}:
+        path.mkdir(mode=0o700 if name == "closed" else 0o755)
+    if name == "file":
+        path.write_text("text\n")
+    result = srun("-N2", "-n4", f"--container={path}", "true")
+    assert result.returncode == 125
+    errors = [
+        line for line in result.stderr.splitlines() if line.startswith("bareboat: ") and "error:" in line
+    ]
+    assert [line.split(":")[1].strip() for line in sorted(errors)] == ["n1", "n2"]
+    assert all(text.format(path=path).lower() in line.lower() for line in errors)
+    assert set(cluster.run(["sinfo", "-h", "-o", "%T"]).stdout.split()) <= {"idle", "completing"}
+
+
+def test_a_host_mpi_that_does_not_fit_is_refused_with_the_reason(
+    srun: Srun, image: Callable[[str], Path]
+) -> None:
+    directory = image("deb11-mpich")
+    result = srun("-n2", f"--container={directory}", HELLO)
+    assert result.returncode == 125
+    assert "GLIBC_2.3" in result.stderr
+    assert "libmpich.so" in result.stderr
+    lines = good(srun("-n2", f"--container={directory}", HELLO, BAREBOAT_MPI="image"))
+    assert all("MPICH Version:\t3.4" in line or "MPICH Version: 3.4" in line for line in lines)
+
+
+def test_no_mpi_is_an_error_only_where_one_is_asked_for(srun: Srun, plain: Path) -> None:
+    result = srun(f"--container={plain}", "true", BAREBOAT_MPI="host")
+    assert result.returncode == 125
+    assert "BAREBOAT_MPI=host, and there is no MPI in" in result.stderr
+    assert good(srun(f"--container={plain}", "true")) == []
+
+
+def test_programs_that_cannot_run_are_named(srun: Srun, plain: Path) -> None:
+    result = srun(f"--container={plain}", "nosuchprogram")
+    assert result.returncode == 2
+    assert "cannot run 'nosuchprogram': it is not in the container's PATH" in result.stderr
+    result = srun(f"--container={plain}", "/etc/passwd")
+    assert result.returncode == 13
+    assert "/etc/passwd" in result.stderr
+    assert "not executable" in result.stderr
+
+
+def test_a_missing_bind_source_is_named(srun: Srun, plain: Path) -> None:
+    result = srun(f"--container={plain}", "true", BAREBOAT_MOUNTS="/not/there:/mnt")
+    assert result.returncode == 125
+    assert "/not/there" in result.stderr
+
+
+def test_an_image_of_another_architecture_is_named(srun: Srun, tiny: Path) -> None:
+    program = tiny / "bin/busybox"
+    data = bytearray(program.read_bytes())
+    data[18:20] = (183).to_bytes(2, "little")  # e_machine of AArch64 (elf(5))
+    program.write_bytes(data)
+    result = srun(f"--container={tiny}", "true")
+    assert result.returncode == 125
+    assert "aarch64" in result.stderr
+    assert os.uname().machine in result.stderr
+
+
+def test_an_oci_conf_is_refused_on_the_submitting_side(cluster: Testbed, srun: Srun, plain: Path) -> None:
+    conf = cluster.directory / "oci.conf"
+    conf.write_text('RunTimeRun="true"\n')
+    try:
+        result = srun(f"--container={plain}", "true")
+        bare = srun("true")
+    finally:
+        conf.unlink()
+    assert result.returncode == 125
+    assert f"this cluster has {conf}, so Slurm would start its own container runtime" in result.stderr
+    assert bare.returncode == 0
+
+
+def test_an_empty_image_name_is_a_usage_error(srun: Srun) -> None:
+    result = srun("--container=", "true")
+    assert result.returncode in {2, 255}
+
+
+def test_a_prefix_that_a_node_lacks_is_named(cluster: Testbed, srun: Srun, prefix: Path, plain: Path) -> None:
+    python = prefix / "venv/bin/python"
+    hidden = python.with_name("python.hidden")
+    python.rename(hidden)
+    try:
+        result = srun(f"--container={plain}", "true")
+    finally:
+        hidden.rename(python)
+    assert result.returncode == 125
+    assert f"cannot run {python}: it is missing or not executable on this node" in result.stderr
