@@ -20,7 +20,8 @@ _TEXT_LIMIT = 256 * 1024
 """Longest text that is read from an image, in bytes; a passwd of more would not fit into a program."""
 
 _COMMAND_DIRS = ("/bin", "/usr/bin")
-_SYSTEM_DIRS = ("/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/sbin", "/usr/sbin")
+_ROOT_DIRS = (*_COMMAND_DIRS, "/etc", "/lib", "/lib64", "/usr/lib", "/sbin", "/usr/sbin")
+"""One of these is in every root, also in one of a single static program."""
 
 # What a kernel also runs, beside programs for its own machine (uname(2)).
 _ALSO = {"x86_64": {"i386", "x32"}, "aarch64": {"arm"}, "ppc64": {"ppc"}}
@@ -138,14 +139,9 @@ def _require_root(view: RootView, path: str) -> None:
             f"cannot run {path}: it is an OCI bundle, and only root directories can be run yet",
             hint=f"name its root: {posixpath.join(path, 'rootfs')}",
         )
-    lacks = [
-        " or ".join(places)
-        for places in (_COMMAND_DIRS, _SYSTEM_DIRS)
-        if not any(view.is_dir(place) for place in places)
-    ]
-    if lacks:
+    if not any(view.is_dir(place) for place in _ROOT_DIRS):
         raise BareboatError(
-            f"{path} is not an image: it has no {', and no '.join(lacks)}",
+            f"{path} is not an image: it has none of {', '.join(_ROOT_DIRS)}",
             hint="name the directory that holds the image's root file system",
         )
 
