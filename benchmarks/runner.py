@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import signal
@@ -245,20 +246,21 @@ def _salloc(client: Client, nodes: str, minutes: int, wait: float, progress: Pro
         "--no-shell",
         f"--nodes={nodes}",
         "--exclusive",
+        # salloc's own limit holds even if we are killed; ours is for one that hangs.
+        f"--immediate={math.ceil(wait)}",
         f"--time={minutes}",
         "--job-name=bareboat-bench",
         *client.salloc_options,
     )
-    code, stdout, stderr = _run(client, command, limit=wait)
+    code, stdout, stderr = _run(client, command, limit=wait + 2)
     granted = re.search(r"Granted job allocation (\d+)", stderr)
     if code == 0 and granted:
         return granted[1]
     # salloc that was told to stop takes its request back; this is for the moment between grant and answer.
     if asked := re.search(r"(?:Pending|Granted) job allocation (\d+)", stderr):
         _run(client, ("scancel", asked[1]), limit=60.0)
-    why = f"within {wait:g} s" if code is None else f"({_describe_code(code)})"
     raise BenchError(
-        f"Slurm gave no allocation of {nodes} nodes {why}{_tail(stdout, stderr)}",
+        f"Slurm gave no allocation of {nodes} nodes within {wait:g} s{_tail(stdout, stderr)}",
         hint="see sinfo; a partition or account can be given by --salloc-option",
     )
 
