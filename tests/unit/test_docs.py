@@ -8,6 +8,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import click
 import pytest
@@ -206,6 +207,15 @@ def test_no_document_is_an_orphan() -> None:
     linked = {(path.parent / target.partition("#")[0]).resolve() for path, target in links()}
     pages = {*DOCS.glob("*.md"), *DOCS.glob("*.svg"), *PAGES}
     assert pages - linked == set()
+
+
+def test_the_picture_is_whole_and_shown_in_the_readme() -> None:
+    picture = DOCS / "launch.svg"
+    root = ElementTree.parse(picture).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "(docs/launch.svg)" in (TOP / "README.md").read_text()
+    # A page shows it as an image, and then it can load nothing.
+    assert re.findall(r"(?:href|src)=|url\((?!#)|@import", picture.read_text()) == []
 
 
 def test_the_readme_names_both_commands() -> None:
