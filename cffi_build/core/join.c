@@ -30,20 +30,25 @@ static int open_namespace(pid_t pid, const char *name, uint64_t *inode, struct b
 	return fd;
 }
 
-int bb_namespaces_self(struct bb_namespaces *namespaces, struct bb_err *err)
+int bb_namespaces_open(struct bb_err *err)
 {
-	int user, mnt;
+	static const char path[] = "/proc/self/ns";
+	int fd;
 
-	namespaces->pid = getpid();
-	user = open_namespace(namespaces->pid, "user", &namespaces->user, err);
-	mnt = open_namespace(namespaces->pid, "mnt", &namespaces->mnt, err);
-	if (user < 0 || mnt < 0) {
-		bb_close(&user);
-		bb_close(&mnt);
-		return -1;
-	}
-	bb_close(&user);
-	bb_close(&mnt);
+	/* A process that changed its uid is not dumpable, and its /proc/self belongs to root (proc(5)). */
+	if (prctl(PR_SET_DUMPABLE, 1) < 0)
+		return bb_fail(err, errno, "make dumpable", "the process");
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? bb_fail(err, errno, "open", path) : fd;
+}
+
+int bb_namespaces_self(int directory, struct bb_namespaces *namespaces, struct bb_err *err)
+{
+	struct stat user, mnt;
+
+	if (fstatat(directory, "user", &user, 0) < 0 || fstatat(directory, "mnt", &mnt, 0) < 0)
+		return bb_fail(err, errno, "examine the namespaces in", "/proc/self/ns");
+	*namespaces = (struct bb_namespaces){ .pid = getpid(), .user = user.st_ino, .mnt = mnt.st_ino };
 	return 0;
 }
 

@@ -13,8 +13,12 @@ struct bb_namespaces {
 	uint64_t user, mnt;
 };
 
-/* Fills in the namespaces of the calling process. */
-int bb_namespaces_self(struct bb_namespaces *namespaces, struct bb_err *err);
+/* Opens the directory by which bb_namespaces_self asks: to be done before the process enters a root that may have no
+ * /proc. */
+int bb_namespaces_open(struct bb_err *err);
+
+/* Fills in the namespaces that the calling process is in now. */
+int bb_namespaces_self(int directory, struct bb_namespaces *namespaces, struct bb_err *err);
 
 /* Moves the calling single-threaded process into them. */
 int bb_join(const struct bb_namespaces *namespaces, struct bb_err *err);

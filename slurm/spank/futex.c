@@ -1,15 +1,19 @@
 /* Waiting for each other, between the ranks of a node and their helper. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "plugin.h"
+#include "sys.h"
 
 void bb_futex_wait(_Atomic uint32_t *word, uint32_t value)
 {
@@ -21,6 +25,15 @@ void bb_futex_wait(_Atomic uint32_t *word, uint32_t value)
 void bb_futex_wake(_Atomic uint32_t *word)
 {
 	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+bool bb_decide(struct bb_share *share, enum bb_state state)
+{
+	uint32_t expected = BB_WORKING;
+	bool decided = atomic_compare_exchange_strong(&share->state, &expected, state);
+
+	bb_futex_wake(&share->state);
+	return decided;
 }
 
 long bb_now(void)
@@ -44,8 +57,9 @@ bool bb_alive(pid_t pid)
 	at = bb_put_number(path, sizeof path, at, (unsigned long long)pid);
 	bb_put(path, sizeof path, at, "/stat");
 	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A /proc mounted with hidepid hides the processes of others, slurmstepd among them; kill(2) does not. */
 	if (fd < 0)
-		return false;
+		return kill(pid, 0) == 0 || errno == EPERM;
 	got = read(fd, stat, sizeof stat - 1);
 	close(fd);
 	if (got <= 0)
@@ -53,4 +67,20 @@ bool bb_alive(pid_t pid)
 	stat[got] = '\0';
 	state = strrchr(stat, ')');
 	return state && state[1] == ' ' && state[2] != 'Z' && state[2] != 'X';
+}
+
+bool bb_reap(pid_t child, long limit, int *status)
+{
+	int fd = (int)syscall(SYS_pidfd_open, child, 0);
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	bool ended = false;
+
+	while (fd >= 0 && !ended && bb_now() <= limit)
+		ended = poll(&poll_fd, 1, 1000) > 0;
+	bb_close(&fd);
+	if (!ended)
+		kill(child, SIGKILL);
+	while (waitpid(child, status, 0) < 0 && errno == EINTR)
+		;
+	return ended;
 }

@@ -11,14 +11,8 @@
 #include "plugin.h"
 #include "sys.h"
 
-/* Ranks may be held up by their prologs. */
-enum { JOIN_SECONDS = 600 };
-
-static void announce(struct bb_share *share, enum bb_state state)
-{
-	atomic_store(&share->state, state);
-	bb_futex_wake(&share->state);
-}
+/* Ranks may be held up by their prologs: two, of 600 s each. */
+enum { JOIN_SECONDS = 1300 };
 
 /* Lets go of what it inherited: a rank's standard output held open would keep srun waiting. */
 static void detach(void)
@@ -40,13 +34,17 @@ static int enter(struct bb_share *share)
 {
 	struct bb_program program;
 	struct bb_err err;
+	int namespaces = bb_namespaces_open(&err);
+	int rc = namespaces < 0 ? -1 : bb_program_open(&program, share->program, share->program_size, &err);
 
-	if (bb_program_open(&program, share->program, share->program_size, &err) < 0 || bb_enter(&program, &err) < 0 ||
-	    bb_namespaces_self(&share->namespaces, &err) < 0) {
+	if (rc == 0)
+		rc = bb_enter(&program, &err);
+	if (rc == 0)
+		rc = bb_namespaces_self(namespaces, &share->namespaces, &err);
+	if (rc < 0)
 		bb_err_text(&err, share->text, sizeof share->text);
-		return -1;
-	}
-	return 0;
+	bb_close(&namespaces);
+	return rc;
 }
 
 static void hold(struct bb_share *share)
@@ -62,14 +60,13 @@ static void help(struct bb_share *share, const struct bb_request *request) __att
 
 static void help(struct bb_share *share, const struct bb_request *request)
 {
-	atomic_store(&share->helper, getpid());
 	detach();
 	if (bb_plan(share, request) < 0 || enter(share) < 0) {
-		announce(share, BB_BROKEN);
+		bb_decide(share, BB_BROKEN);
 		_exit(BB_FAILED);
 	}
-	announce(share, BB_READY);
-	hold(share);
+	if (bb_decide(share, BB_READY))
+		hold(share);
 	_exit(0);
 }
 
@@ -83,6 +80,9 @@ int bb_helper_start(struct bb_share *share, const struct bb_request *request, st
 
 		if (helper == 0)
 			help(share, request);
+		/* Not by the helper itself, which may be ended before it gets there. */
+		if (helper > 0)
+			atomic_store(&share->helper, helper);
 		_exit(helper < 0 ? errno : 0);
 	}
 	if (child < 0)

@@ -83,12 +83,15 @@ static void refuse_oci(void)
 	}
 }
 
-/* A path is relative to the submitting directory; a reference with a scheme is not a path. */
+/* A path is relative to the submitting directory.  What is not there and does not start like a path is left as it is:
+ * it may be a reference to a registry, or a path of the nodes. */
 static void make_absolute(const char *image)
 {
 	char directory[PATH_MAX], path[2 * PATH_MAX];
 
-	if (image[0] == '/' || strstr(image, "://") || !getcwd(directory, sizeof directory))
+	bool path_like = !strncmp(image, "./", 2) || !strncmp(image, "../", 3) || access(image, F_OK) == 0;
+
+	if (image[0] == '/' || !path_like || !getcwd(directory, sizeof directory))
 		return;
 	if (snprintf(path, sizeof path, "%s/%s", directory, image) < (int)sizeof path)
 		setenv(BB_CONTAINER, path, 1);

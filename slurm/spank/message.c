@@ -38,17 +38,3 @@ void bb_say(spank_t sp, const char *text)
 		text = *end ? end + 1 : end;
 	}
 }
-
-void bb_die(spank_t sp, const char *text)
-{
-	bb_say(sp, text);
-	_exit(BB_FAILED);
-}
-
-void bb_die_err(spank_t sp, const struct bb_err *err)
-{
-	char text[2048];
-
-	bb_err_text(err, text, sizeof text);
-	bb_die(sp, text);
-}

@@ -32,10 +32,11 @@ enum bb_state { BB_WORKING, BB_READY, BB_BROKEN };
 struct bb_share {
 	pid_t stepd;
 	uint32_t ranks;          /* how many will join */
-	_Atomic uint32_t claimed; /* the first rank to add to it starts the helper */
+	_Atomic int claimant;     /* the pid of the first rank to come, which starts the helper */
 	_Atomic uint32_t state;   /* enum bb_state, a futex */
 	_Atomic uint32_t joined;  /* a futex */
 	_Atomic int helper;       /* the helper's pid, 0 until it runs */
+	atomic_bool told;         /* a failure is told once a node */
 	struct bb_namespaces namespaces;
 	size_t program_size;
 	char text[8192];    /* why it is broken, or warnings */
@@ -70,13 +71,15 @@ void bb_prologs_run(spank_t sp, char *paths, size_t size);
 /* futex.c: sleeps while *word is `value`, at most a second; wakes all sleepers. */
 void bb_futex_wait(_Atomic uint32_t *word, uint32_t value);
 void bb_futex_wake(_Atomic uint32_t *word);
+/* Leaves BB_WORKING for `state`, which all then agree on; false where another one came first. */
+bool bb_decide(struct bb_share *share, enum bb_state state);
 bool bb_alive(pid_t pid);
+/* Waits for a child until bb_now() is `limit`, kills it then, and returns whether it ended by itself. */
+bool bb_reap(pid_t child, long limit, int *status);
 /* Seconds of a clock that only goes forward. */
 long bb_now(void);
 
 /* message.c: to the user's terminal, each line as "bareboat: NODE: LINE". */
 void bb_say(spank_t sp, const char *text);
-void bb_die(spank_t sp, const char *text) __attribute__((noreturn));
-void bb_die_err(spank_t sp, const struct bb_err *err) __attribute__((noreturn));
 
 #endif

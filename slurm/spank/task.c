@@ -1,13 +1,14 @@
 /* Each rank, as the user, in the job's namespaces and cgroup, just before Slurm executes the application. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "plugin.h"
 
 /* Longer than the planner's own limit, so that its reason is heard first. */
-enum { ENTER_SECONDS = 150, VARIABLES_MAX = 1024 };
+enum { ENTER_SECONDS = 150 };
 
 static int get(void *data, const char *name, char *value, size_t size)
 {
@@ -41,60 +42,65 @@ static bool for_planner(const char *variable)
 	return false;
 }
 
-static void choose_variables(spank_t sp, char **chosen, char *prologs)
+/* In memory that lives until the application is executed. */
+static char **choose_variables(spank_t sp, char *prologs)
 {
-	char **environment = NULL;
+	static char *none[] = { NULL };
+	char **environment = none, **chosen;
 	size_t count = 0;
 
-	if (spank_get_item(sp, S_JOB_ENV, &environment) == ESPANK_SUCCESS)
-		for (size_t i = 0; environment[i] && count < VARIABLES_MAX - 2; i++)
-			if (for_planner(environment[i]))
-				chosen[count++] = environment[i];
-	chosen[count++] = prologs;
-	chosen[count] = NULL;
+	if (spank_get_item(sp, S_JOB_ENV, &environment) != ESPANK_SUCCESS)
+		environment = none;
+	while (environment[count])
+		count++;
+	chosen = calloc(count + 2, sizeof *chosen);
+	if (!chosen)
+		return NULL;
+	count = 0;
+	for (char **variable = environment; *variable; variable++)
+		if (for_planner(*variable))
+			chosen[count++] = *variable;
+	chosen[count] = prologs;
+	return chosen;
 }
 
-static void start_helper(spank_t sp, struct bb_share *share, char *prologs)
+static int start_helper(spank_t sp, struct bb_share *share, char *prologs, struct bb_err *err)
 {
 	static char *nothing[] = { NULL };
-	char *variables[VARIABLES_MAX];
-	struct bb_request request = { .argv = nothing, .environment = variables };
-	struct bb_err err;
+	struct bb_request request = { .argv = nothing, .environment = choose_variables(sp, prologs) };
 	int argc = 0;
 
-	choose_variables(sp, variables, prologs);
+	if (!request.environment)
+		return bb_fail(err, ENOMEM, "copy", "the environment");
 	if (spank_get_item(sp, S_JOB_ARGV, &argc, &request.argv) != ESPANK_SUCCESS)
 		request.argv = nothing;
-	if (bb_helper_start(share, &request, &err) < 0) {
-		bb_err_text(&err, share->text, sizeof share->text);
-		atomic_store(&share->state, BB_BROKEN);
-		bb_futex_wake(&share->state);
-	}
+	return bb_helper_start(share, &request, err);
 }
 
-/* Waits until the container stands; returns the state. */
-static enum bb_state wait_for_container(struct bb_share *share)
+/* Whether who makes the container is gone: the helper, or the first rank before it started one. */
+static bool forsaken(const struct bb_share *share)
+{
+	int claimant = atomic_load(&share->claimant), helper = atomic_load(&share->helper);
+
+	if (helper || bb_alive(claimant))
+		return helper && !bb_alive(helper);
+	return !atomic_load(&share->helper);
+}
+
+/* Waits until the container stands; NULL, or why it never will. */
+static const char *wait_for_container(struct bb_share *share)
 {
 	long limit = bb_now() + ENTER_SECONDS;
-	enum bb_state state;
 
-	while ((state = atomic_load(&share->state)) == BB_WORKING) {
-		int helper = atomic_load(&share->helper);
-
-		if (helper && !bb_alive(helper) && atomic_load(&share->state) == BB_WORKING) {
-			bb_put(share->text, sizeof share->text, 0,
-			       "the process that makes the container was ended from outside; see the node's kernel log "
-			       "(out of memory?) and try again");
-			return BB_BROKEN;
-		}
-		if (bb_now() > limit) {
-			bb_put(share->text, sizeof share->text, 0,
-			       "the container was not ready within 150 s; the node is overloaded or a file system hangs");
-			return BB_BROKEN;
-		}
+	while (atomic_load(&share->state) == BB_WORKING) {
+		if (forsaken(share) && bb_decide(share, BB_BROKEN))
+			return "the process that makes the container was ended from outside; see the node's kernel log "
+			       "(out of memory?) and try again";
+		if (bb_now() > limit && bb_decide(share, BB_BROKEN))
+			return "the container was not ready within 150 s; the node is overloaded or a file system hangs";
 		bb_futex_wait(&share->state, BB_WORKING);
 	}
-	return state;
+	return atomic_load(&share->state) == BB_READY ? NULL : share->text;
 }
 
 /* What the planner had to say, told once a step. */
@@ -106,31 +112,53 @@ static void pass_on_warnings(spank_t sp, const struct bb_share *share)
 		bb_say(sp, share->text);
 }
 
+static void die(spank_t sp, struct bb_share *share, const char *text) __attribute__((noreturn));
+
+/* Says why no rank of the node can start, once for all of them. */
+static void die(spank_t sp, struct bb_share *share, const char *text)
+{
+	if (!atomic_exchange(&share->told, true))
+		bb_say(sp, text);
+	_exit(BB_FAILED);
+}
+
+static void die_err(spank_t sp, struct bb_share *share, const struct bb_err *err) __attribute__((noreturn));
+
+static void die_err(spank_t sp, struct bb_share *share, const struct bb_err *err)
+{
+	char text[2048];
+
+	bb_err_text(err, text, sizeof text);
+	die(sp, share, text);
+}
+
 void bb_task_join(spank_t sp, struct bb_share *share)
 {
 	struct bb_environment environment = { .data = sp, .get = get, .set = set, .unset = unset };
 	char prologs[8192] = BB_TASK_PROLOGS "=";
 	struct bb_program program;
 	struct bb_err err;
+	const char *problem;
+	int nobody = 0;
 	bool first;
 
 	/* Slurm runs them after this, inside the container, where they are not: here is their place. */
 	bb_prologs_run(sp, prologs + strlen(prologs), sizeof prologs - strlen(prologs));
-	first = atomic_fetch_add(&share->claimed, 1) == 0;
-	if (first)
-		start_helper(sp, share, prologs);
-	if (wait_for_container(share) != BB_READY) {
-		if (first)
-			bb_say(sp, share->text);
-		_exit(BB_FAILED);
+	first = atomic_compare_exchange_strong(&share->claimant, &nobody, getpid());
+	if (first && start_helper(sp, share, prologs, &err) < 0) {
+		bb_decide(share, BB_BROKEN);
+		die_err(sp, share, &err);
 	}
+	problem = wait_for_container(share);
+	if (problem)
+		die(sp, share, problem);
 	if (first)
 		pass_on_warnings(sp, share);
 	if (bb_program_open(&program, share->program, share->program_size, &err) < 0 ||
 	    bb_join(&share->namespaces, &err) < 0)
-		bb_die_err(sp, &err);
+		die_err(sp, share, &err);
 	atomic_fetch_add(&share->joined, 1);
 	bb_futex_wake(&share->joined);
 	if (bb_settle(&program, &environment, &err) < 0)
-		bb_die_err(sp, &err);
+		die_err(sp, share, &err);
 }

@@ -10,6 +10,7 @@
 #include "join.h"
 #include "mountinfo.h"
 #include "paths.h"
+#include "sys.h"
 
 static void test_error_says_what_on_what_and_why(void **state)
 {
@@ -183,9 +184,11 @@ static void test_joining_a_reused_pid_is_refused(void **state)
 {
 	struct bb_namespaces namespaces;
 	struct bb_err err;
+	int directory = bb_namespaces_open(&err);
 
 	(void)state;
-	assert_int_equal(bb_namespaces_self(&namespaces, &err), 0);
+	assert_int_equal(bb_namespaces_self(directory, &namespaces, &err), 0);
+	bb_close(&directory);
 	namespaces.user++;
 	assert_int_equal(bb_join(&namespaces, &err), -1);
 	assert_int_equal(err.errnum, ESTALE);

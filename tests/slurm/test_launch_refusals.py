@@ -39,6 +39,13 @@ def test_what_is_no_image_is_refused(
     assert set(cluster.run(["sinfo", "-h", "-o", "%T"]).stdout.split()) <= {"idle", "completing"}
 
 
+def test_a_registry_reference_is_told_apart_from_a_path(srun: Srun) -> None:
+    result = srun("--container=debian:13", "true")
+    assert result.returncode == 125
+    assert "debian:13" in result.stderr
+    assert "registry" in result.stderr
+
+
 def test_a_host_mpi_that_does_not_fit_is_refused_with_the_reason(
     srun: Srun, image: Callable[[str], Path]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pwd
 from pathlib import Path
 
+import pytest
 from steps import Srun, good
 
 from slurm.testbed import Testbed
@@ -45,6 +46,11 @@ def test_the_view_of_the_host(srun: Srun, plain: Path, user: pwd.struct_passwd, 
     assert lines[:3] == [user.pw_name, "at home", user.pw_dir]
     assert int(lines[3]) > 0
     assert lines[6].startswith("kept /usr/local/sbin:")
+
+
+@pytest.mark.parametrize("view", ["proc", "sys", "dev", "tmp", "resolver", "users", "network"])
+def test_each_view_can_be_off(srun: Srun, tiny: Path, view: str) -> None:
+    assert good(srun(f"--container={tiny}", "sh", "-c", "echo it runs", BAREBOAT_WITHOUT=view)) == ["it runs"]
 
 
 def test_the_hosts_preloads_stay_outside(srun: Srun, plain: Path) -> None:
