@@ -12,43 +12,67 @@
 #include "root.h"
 #include "sys.h"
 
-/* Whether an operation before `limit` (an offset) mounts something at or above `path`: the mount point is then to be
- * found in that, not in the image. */
-static bool covered(const struct bb_program *program, size_t limit, const char *path)
-{
-	struct bb_op op;
-	size_t cursor = 0;
-
-	while (bb_program_next(program, &cursor, &op) && cursor < limit) {
-		if (op.verb == BB_BIND && bb_beneath(path, op.arg[1]) && !bb_flag(op.arg[2], "optional"))
-			return true;
-		if (op.verb == BB_TMPFS && bb_beneath(path, op.arg[0]))
-			return true;
-	}
-	return false;
-}
-
-/* 1 where the bind is to be done, 0 where its optional source is missing. */
-static int source_status(const struct bb_op *op, struct stat *status, struct bb_err *err)
-{
-	if (stat(op->arg[0], status) == 0)
-		return 1;
-	if (bb_flag(op->arg[2], "optional") && (errno == ENOENT || errno == EACCES || errno == ENOTDIR))
-		return 0;
-	return bb_fail(err, errno, "bind", op->arg[0]);
-}
-
-static unsigned attributes(const char *flags)
-{
-	return MOUNT_ATTR_NOSUID | (bb_flag(flags, "ro") ? MOUNT_ATTR_RDONLY : 0);
-}
-
 /* What both passes work on. */
 struct pass {
 	struct bb_root root;
 	struct bb_mountinfo table; /* as it was before anything was mounted */
 	const struct bb_program *program;
 };
+
+static bool covered(const struct pass *pass, size_t limit, const char *path);
+
+/* 1 where the bind is to be done, 0 where it is passed over. `limit` is the offset behind the operation. */
+static int wanted(const struct pass *pass, const struct bb_op *op, size_t limit, struct stat *status,
+		  struct bb_err *err)
+{
+	bool optional = bb_flag(op->arg[2], "optional");
+
+	if (stat(op->arg[0], status) < 0) {
+		if (optional && (errno == ENOENT || errno == EACCES || errno == ENOTDIR))
+			return 0;
+		return bb_fail(err, errno, "bind", op->arg[0]);
+	}
+	if (!bb_flag(op->arg[2], "unless-shown"))
+		return 1;
+	return !covered(pass, limit, op->arg[1]) && !bb_root_holds(&pass->root, op->arg[1]);
+}
+
+static bool on_host_mount(const struct pass *pass, const char *types, const char *path)
+{
+	char point[PATH_MAX];
+	size_t cursor = 0;
+
+	while (bb_hostmounts_next(&pass->table, &pass->root, types, &cursor, point))
+		if (bb_beneath(path, point))
+			return true;
+	return false;
+}
+
+/* Whether an operation before `limit` (an offset) mounts something at or above `path`: the mount point is then to be
+ * found in that, not in the image. */
+static bool covered(const struct pass *pass, size_t limit, const char *path)
+{
+	struct bb_op op;
+	size_t cursor = 0;
+
+	while (bb_program_next(pass->program, &cursor, &op) && cursor < limit) {
+		struct stat status;
+		struct bb_err ignored;
+
+		if (op.verb == BB_BIND && bb_beneath(path, op.arg[1]) && wanted(pass, &op, cursor, &status, &ignored) > 0)
+			return true;
+		if (op.verb == BB_TMPFS && bb_beneath(path, op.arg[0]))
+			return true;
+		if (op.verb == BB_BIND_FSTYPES && on_host_mount(pass, op.arg[0], path))
+			return true;
+	}
+	return false;
+}
+
+static unsigned attributes(const char *flags)
+{
+	return MOUNT_ATTR_NOSUID | (bb_flag(flags, "ro") ? MOUNT_ATTR_RDONLY : 0);
+}
 
 static int place(struct bb_root *root, int *mount, const char *path, bool directory, struct bb_err *err)
 {
@@ -66,7 +90,7 @@ static int want_fstypes(struct pass *pass, const struct bb_op *op, size_t limit,
 	size_t cursor = 0;
 
 	while (bb_hostmounts_next(&pass->table, &pass->root, op->arg[0], &cursor, path))
-		if (!covered(pass->program, limit, path) && bb_root_want(&pass->root, path, true, err) < 0)
+		if (!covered(pass, limit, path) && bb_root_want(&pass->root, path, true, err) < 0)
 			return -1;
 	return 0;
 }
@@ -83,7 +107,7 @@ static int want(struct pass *pass, struct bb_err *err)
 		const char *target = NULL;
 
 		if (op.verb == BB_BIND) {
-			rc = source_status(&op, &status, err);
+			rc = wanted(pass, &op, cursor, &status, err);
 			target = rc > 0 ? op.arg[1] : NULL;
 		} else if (op.verb == BB_TMPFS) {
 			status.st_mode = S_IFDIR;
@@ -93,7 +117,7 @@ static int want(struct pass *pass, struct bb_err *err)
 		} else if (op.verb == BB_BIND_FSTYPES) {
 			rc = want_fstypes(pass, &op, cursor, err);
 		}
-		if (target && !covered(pass->program, cursor, target))
+		if (target && !covered(pass, cursor, target))
 			rc = bb_root_want(&pass->root, target, S_ISDIR(status.st_mode), err);
 	}
 	return rc < 0 ? -1 : 0;
@@ -109,7 +133,7 @@ static int do_fstypes(struct pass *pass, const struct bb_op *op, size_t limit, s
 		int mount;
 
 		/* What an earlier bind brought along, mounts below it included, is there already. */
-		if (covered(pass->program, limit, path))
+		if (covered(pass, limit, path))
 			continue;
 		/* A file system whose server is gone, or that the user cannot reach, must not keep the step from starting. */
 		mount = bb_mount_clone(AT_FDCWD, path, attributes(op->arg[1]), "bind", &ignored);
@@ -119,15 +143,15 @@ static int do_fstypes(struct pass *pass, const struct bb_op *op, size_t limit, s
 	return 0;
 }
 
-static int do_bind(struct bb_root *root, const struct bb_op *op, struct bb_err *err)
+static int do_bind(struct pass *pass, const struct bb_op *op, size_t limit, struct bb_err *err)
 {
 	struct stat status;
-	int mount, rc = source_status(op, &status, err);
+	int mount, rc = wanted(pass, op, limit, &status, err);
 
 	if (rc <= 0)
 		return rc;
 	mount = bb_mount_clone(AT_FDCWD, op->arg[0], attributes(op->arg[2]), "bind", err);
-	return place(root, &mount, op->arg[1], S_ISDIR(status.st_mode), err);
+	return place(&pass->root, &mount, op->arg[1], S_ISDIR(status.st_mode), err);
 }
 
 static int do_tmpfs(struct bb_root *root, const struct bb_op *op, struct bb_err *err)
@@ -155,7 +179,7 @@ static int run(struct pass *pass, struct bb_err *err)
 
 	while (rc >= 0 && bb_program_next(pass->program, &cursor, &op)) {
 		if (op.verb == BB_BIND)
-			rc = do_bind(&pass->root, &op, err);
+			rc = do_bind(pass, &op, cursor, err);
 		else if (op.verb == BB_BIND_FSTYPES)
 			rc = do_fstypes(pass, &op, cursor, err);
 		else if (op.verb == BB_TMPFS)

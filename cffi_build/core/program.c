@@ -31,9 +31,22 @@ static const struct {
 
 static bool good_flags(const char *text)
 {
+	static const char *const more[] = { ",optional", ",unless-shown" };
+
 	if (strncmp(text, "rw", 2) && strncmp(text, "ro", 2))
 		return false;
-	return !text[2] || !strcmp(text + 2, ",optional");
+	text += 2;
+	for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+		if (!strncmp(text, more[i], strlen(more[i])))
+			text += strlen(more[i]);
+	return !*text;
+}
+
+static bool is_placeholder(const char *text)
+{
+	size_t length = strlen(text);
+
+	return length > 3 && !strncmp(text, "%{", 2) && text[length - 1] == '}';
 }
 
 static bool good_mode(const char *text)
@@ -47,7 +60,7 @@ static bool good(enum kind kind, const char *text)
 {
 	switch (kind) {
 	case PATH:
-		return text[0] == '/' && strlen(text) < 4096;
+		return (text[0] == '/' || is_placeholder(text)) && strlen(text) < 4096;
 	case FLAGS:
 		return good_flags(text);
 	case LIST:
@@ -185,16 +198,38 @@ int bb_program_check(const char *data, size_t size, struct bb_err *err)
 	return bb_program_open(&program, data, size, err);
 }
 
+/* What a path argument means; NULL for a placeholder without a usable value. */
+static const char *resolve(const struct bb_program *program, const char *text)
+{
+	const struct bb_value *value = program->values;
+
+	if (!is_placeholder(text))
+		return text;
+	for (; value && value->name; value++)
+		if (strlen(text) == strlen(value->name) + 3 && !strncmp(text + 2, value->name, strlen(value->name)))
+			return value->value && value->value[0] == '/' ? value->value : NULL;
+	return NULL;
+}
+
 bool bb_program_next(const struct bb_program *program, size_t *cursor, struct bb_op *op)
 {
 	size_t offset = *cursor ? *cursor : program->first;
-	int verb = find_verb(record(program->data, program->size, &offset));
+	bool whole;
 
-	if (verb < 0)
-		return false;
-	*op = (struct bb_op){ .verb = (enum bb_verb)verb };
-	for (int i = 0; i < BB_ARGS_MAX && verbs[verb].args[i] != NOTHING; i++)
-		op->arg[i] = record(program->data, program->size, &offset);
+	do {
+		int verb = find_verb(record(program->data, program->size, &offset));
+
+		if (verb < 0)
+			return false;
+		whole = true;
+		*op = (struct bb_op){ .verb = (enum bb_verb)verb };
+		for (int i = 0; i < BB_ARGS_MAX && verbs[verb].args[i] != NOTHING; i++) {
+			op->arg[i] = record(program->data, program->size, &offset);
+			if (verbs[verb].args[i] == PATH)
+				op->arg[i] = resolve(program, op->arg[i]);
+			whole = whole && op->arg[i];
+		}
+	} while (!whole);
 	*cursor = offset;
 	return true;
 }

@@ -27,10 +27,17 @@ enum bb_verb {
 	BB_VERBS,
 };
 
+/* What differs from step to step, so that one program serves them all: a path argument that is "%{NAME}" stands for the
+ * value of that name. */
+struct bb_value {
+	const char *name, *value; /* a value of NULL is unset */
+};
+
 struct bb_program {
 	const char *data;
 	size_t size;
-	size_t first; /* offset of the first operation */
+	size_t first;                  /* offset of the first operation */
+	const struct bb_value *values; /* ended by a name of NULL; NULL for none */
 };
 
 /* One operation; the arguments point into the program. */
@@ -46,10 +53,11 @@ int bb_program_open(struct bb_program *program, const char *data, size_t size, s
 /* For callers that only want the check. */
 int bb_program_check(const char *data, size_t size, struct bb_err *err);
 
-/* Steps through the operations: start with `*cursor` 0; false at the end. */
+/* Steps through the operations: start with `*cursor` 0; false at the end.  Placeholders are replaced; an operation whose
+ * value is unset or no absolute path is passed over. */
 bool bb_program_next(const struct bb_program *program, size_t *cursor, struct bb_op *op);
 
-/* Whether `flags` ("rw" or "ro", then optionally ",optional") holds `flag`. */
+/* Whether `flags` ("rw" or "ro", then ",optional" and ",unless-shown" at will) holds `flag`. */
 bool bb_flag(const char *flags, const char *flag);
 
 /* The octal number in `text`; the program was checked. */
