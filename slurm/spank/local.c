@@ -7,61 +7,35 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arguments.h"
 #include "plugin.h"
 
 /* Slurm's own configuration, of the release that the plugin is built against; weak, should a release hide it. */
 extern slurm_conf_t slurm_conf __attribute__((weak));
 
-/* Calls `act` with this process's own arguments until it returns true. */
-static bool any_argument(bool (*act)(const char *argument, const char *next, void *data), void *data)
+/* This process's own arguments. */
+static void read_arguments(struct bb_arguments *arguments)
 {
 	static char line[256 * 1024]; /* only here, in a process that lives for one command */
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd < 0 ? 0 : read(fd, line, sizeof line - 2);
-	char *end = line + (length > 0 ? length : 0);
+	ssize_t got = fd < 0 ? 0 : read(fd, line, sizeof line - 2);
+	size_t length = got > 0 ? (size_t)got : 0;
 
 	if (fd >= 0)
 		close(fd);
-	end[0] = end[1] = '\0';
-	for (char *at = line; at < end; at += strlen(at) + 1) {
-		if (!strcmp(at, "--"))
-			return false;
-		if (act(at, at + strlen(at) + 1, data))
-			return true;
-	}
-	return false;
-}
-
-static bool is_interactive(const char *argument, const char *next, void *data)
-{
-	(void)next, (void)data;
-	return !strcmp(argument, "--interactive");
-}
-
-static bool is_multi_prog(const char *argument, const char *next, void *data)
-{
-	(void)next, (void)data;
-	return !strcmp(argument, "--multi-prog");
-}
-
-static bool take_prolog(const char *argument, const char *next, void *data)
-{
-	static const char option[] = "--task-prolog";
-	const char **value = data;
-
-	if (strncmp(argument, option, sizeof option - 1))
-		return false;
-	argument += sizeof option - 1;
-	*value = *argument == '=' ? argument + 1 : next;
-	return *argument == '=' || !*argument;
+	line[length] = line[length + 1] = '\0';
+	bb_arguments_read(line, length, arguments);
 }
 
 void bb_local_init(void)
 {
+	struct bb_arguments arguments;
+
 	/* srun sets SLURM_CONTAINER only where it is not set, so a value that sbatch or salloc left behind would put a
 	 * step without the flag into the container.  The interactive step of `salloc --container` is the exception:
 	 * that srun is salloc's own, and has no other way to learn of the container. */
-	if (!any_argument(is_interactive, NULL))
+	read_arguments(&arguments);
+	if (!arguments.interactive)
 		unsetenv(BB_CONTAINER);
 }
 
@@ -99,7 +73,8 @@ static void make_absolute(const char *image)
 
 void bb_local_post_opt(spank_t sp)
 {
-	const char *image = getenv(BB_CONTAINER), *prolog = NULL;
+	const char *image = getenv(BB_CONTAINER);
+	struct bb_arguments arguments;
 
 	(void)sp;
 	if (!image)
@@ -111,11 +86,12 @@ void bb_local_post_opt(spank_t sp)
 	refuse_oci();
 	make_absolute(image);
 	/* No spank_item carries these to the nodes; variables do. */
-	if (any_argument(take_prolog, &prolog))
-		setenv(BB_TASK_PROLOG, prolog, 1);
+	read_arguments(&arguments);
+	if (arguments.task_prolog)
+		setenv(BB_TASK_PROLOG, arguments.task_prolog, 1);
 	else
 		unsetenv(BB_TASK_PROLOG);
-	if (any_argument(is_multi_prog, NULL))
+	if (arguments.multi_prog)
 		setenv(BB_MULTI_PROG, "1", 1);
 	else
 		unsetenv(BB_MULTI_PROG);

@@ -6,6 +6,8 @@
  *   helper.c   the process that enters the container for all ranks of a node
  *   planner.c  runs the Python that makes the program
  *   prolog.c   TaskProlog and --task-prolog, run on the host
+ *
+ * arguments.c and prolog_lines.c read text and know nothing of Slurm; tests/fuzz fuzzes them.
  */
 #ifndef BB_PLUGIN_H
 #define BB_PLUGIN_H

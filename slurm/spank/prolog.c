@@ -1,8 +1,5 @@
-/* TaskProlog and --task-prolog, run where they belong: on the host, before the rank joins the container.
- * What Slurm does with their output is in slurm.conf(5), "TaskProlog": lines "export NAME=value", "unset NAME" and
- * "print TEXT" count, all others are dropped. */
+/* TaskProlog and --task-prolog, run where they belong: on the host, before the rank joins the container. */
 #define _GNU_SOURCE
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,90 +11,58 @@
 #include <unistd.h>
 
 #include "plugin.h"
+#include "prolog_lines.h"
 #include "sys.h"
 
 enum { PROLOG_SECONDS = 600 };
 
 extern slurm_conf_t slurm_conf __attribute__((weak));
 
-static char *skip_blanks(char *text)
+static void print(void *data, const char *text, size_t length)
 {
-	while (isspace((unsigned char)*text))
-		text++;
-	return text;
+	(void)data;
+	if (write(STDOUT_FILENO, text, length) < 0)
+		slurm_error("bareboat: cannot pass on what the task prolog prints: %m");
 }
 
-static void trim(char *text)
+static void set(void *data, const char *name, const char *value)
 {
-	size_t length = strlen(text);
-
-	while (length && isspace((unsigned char)text[length - 1]))
-		text[--length] = '\0';
+	spank_setenv(data, name, value, 1);
 }
 
-static void obey(spank_t sp, char *line)
+static void unset(void *data, const char *name)
 {
-	if (!strncmp(line, "print ", 6)) {
-		char *text = skip_blanks(line + 6);
-		size_t length = strlen(text);
-
-		text[length] = '\n';
-		if (write(STDOUT_FILENO, text, length + 1) < 0)
-			slurm_error("bareboat: cannot pass on what the task prolog prints: %m");
-		text[length] = '\0';
-	} else if (!strncmp(line, "export ", 7)) {
-		char *name = skip_blanks(line + 7), *equals = strchr(name, '=');
-
-		if (!equals)
-			return;
-		*equals = '\0';
-		trim(name);
-		spank_setenv(sp, name, equals + 1, 1);
-	} else if (!strncmp(line, "unset ", 6)) {
-		char *name = skip_blanks(line + 6);
-
-		trim(name);
-		spank_unsetenv(sp, name);
-	}
+	spank_unsetenv(data, name);
 }
 
 /* Reads the prolog's output line by line until its end; -1 at the time limit. */
 static int listen_to(spank_t sp, int fd)
 {
-	char buffer[64 * 1024];
-	size_t length = 0;
+	char buffer[64 * 1024]; /* no variable is that long */
+	struct bb_lines lines = { .text = buffer, .size = sizeof buffer };
+	const struct bb_orders orders = { sp, print, set, unset };
 	long limit = bb_now() + PROLOG_SECONDS;
 
 	for (;;) {
 		struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-		char *newline;
+		size_t room;
+		char *space;
 		ssize_t got;
 
 		if (bb_now() > limit)
 			return -1;
 		if (poll(&poll_fd, 1, 1000) <= 0)
 			continue;
-		got = read(fd, buffer + length, sizeof buffer - 2 - length);
+		space = bb_lines_space(&lines, &room);
+		got = read(fd, space, room);
 		if (got < 0 && errno == EINTR)
 			continue;
-		length += got > 0 ? (size_t)got : 0;
-		buffer[length] = '\0';
-		while ((newline = memchr(buffer, '\n', length))) {
-			size_t rest = length - (size_t)(newline + 1 - buffer);
-
-			*newline = '\0';
-			obey(sp, buffer);
-			memmove(buffer, newline + 1, rest + 1);
-			length = rest;
-		}
-		if (got <= 0) {
-			if (length)
-				obey(sp, buffer);
-			return 0;
-		}
-		if (length == sizeof buffer - 2)
-			length = 0; /* no variable is that long: the line is dropped */
+		if (got <= 0)
+			break;
+		bb_lines_take(&lines, (size_t)got, &orders);
 	}
+	bb_lines_end(&lines, &orders);
+	return 0;
 }
 
 static void execute(const char *path, char **environment, int out)

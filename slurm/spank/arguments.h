@@ -1,0 +1,18 @@
+/* What srun, sbatch or salloc was told, where Slurm hides it from its plugins: read from the arguments as text. */
+#ifndef BB_ARGUMENTS_H
+#define BB_ARGUMENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct bb_arguments {
+	bool interactive;        /* --interactive, with which salloc starts its own srun */
+	bool multi_prog;         /* --multi-prog */
+	const char *task_prolog; /* the value of --task-prolog, a part of the text; NULL where it was not given */
+};
+
+/* Reads the `size` bytes of /proc/PID/cmdline (proc(5)) at `text`: arguments, each ended by NUL, up to "--".  The last
+ * one may be cut off; two NULs of the caller's follow the text. */
+void bb_arguments_read(const char *text, size_t size, struct bb_arguments *arguments);
+
+#endif
