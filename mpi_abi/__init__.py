@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .closure import Closure, find_closure
 from .errors import AbiError
+from .guards import Guard, GuardKind, Recorder
 from .host import HostMpi, choose_host, probe_host
-from .image import ImageMpiFacts, MpiSource, probe_image
+from .image import ImageMpiFacts, ImageProbe, MpiSource, probe_image
 from .rootfs import RootView
 from .swap import Action, Cover, EnvironmentChange, Swap, make_swap
 from .verdict import Reason, Verdict, VerdictKind, judge
@@ -16,10 +17,14 @@ __all__ = [
     "Closure",
     "Cover",
     "EnvironmentChange",
+    "Guard",
+    "GuardKind",
     "HostMpi",
     "ImageMpiFacts",
+    "ImageProbe",
     "MpiSource",
     "Reason",
+    "Recorder",
     "RootView",
     "Swap",
     "Verdict",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from pathlib import Path
 
 from .elfcache import ElfCache
 from .errors import AbiError
 from .families import Group, PluginDirectory, file_version, stem, tables
+from .guards import Recorder
 from .host import HostMpi, host_loader
 from .loader import Found, LoadedObject, Loader
+from .rootfs import RootView
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +69,29 @@ class Closure:
     environment: tuple[tuple[str, str], ...]
     missing: tuple[tuple[str, str], ...]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The sonames of the closure's libraries and of all that they need."""
+        own = (item.soname for item in self.files if not item.plugin)
+        return frozenset(own).union(*(item.versions_needed for item in self.files))
 
-def find_closure(host: HostMpi) -> Closure:
-    """Read a host MPI's closure.  Raises AbiError if a library of it is damaged."""
-    return _Search(host).run()
+
+def find_closure(host: HostMpi, *, recorder: Recorder | None = None) -> Closure:
+    """Read a host MPI's closure; ``recorder`` gets guards for what is read.
+
+    Raises AbiError if a library of it is damaged.
+    """
+    return _Search(host, recorder).run()
 
 
 class _Search:
     """One run of `find_closure`: libraries bring groups, groups bring plugins, plugins bring libraries."""
 
-    def __init__(self, host: HostMpi) -> None:
+    def __init__(self, host: HostMpi, recorder: Recorder | None) -> None:
         self._host = host
+        self._recorder = recorder
         self._elves = ElfCache()
-        self._loader: Loader = host_loader(self._elves)
+        self._loader: Loader = host_loader(self._elves, recorder)
         self._files: dict[str, ClosureFile] = {}
         self._by_soname: dict[str, str] = {}
         self._missing: dict[tuple[str, str], None] = {}
@@ -101,12 +112,19 @@ class _Search:
         return Closure(files, tuple(directories), tuple(environment), tuple(self._missing))
 
     def _groups(self) -> Iterator[Group]:
-        view = self._loader.view
         stems = {stem(item.soname) for item in self._files.values() if not item.plugin}
         for group in tables().groups:
-            hardware = not group.only_with or bool(view.expand(group.only_with))
+            hardware = not group.only_with or self._has_hardware(group.only_with)
             if stems & set(group.libraries) and hardware and group.family in ("", self._host.family):
                 yield group
+
+    def _has_hardware(self, pattern: str) -> bool:
+        """Whether sysfs shows a device.  Its directories have no times: guarded is the first entry itself."""
+        found = RootView("/").expand(pattern)
+        place = found[0] if found else pattern.rpartition("/")[0]
+        if self._recorder is not None and self._recorder.exists(place) and not found:
+            self._recorder.forbid(f"nothing tells when {place} gets its first entry")
+        return bool(found)
 
     def _add_tree(self, path: str, *, top_group: str) -> None:
         """Add a library and its NEEDED tree; ``top_group`` is its own group, "" to look that up."""
@@ -144,10 +162,10 @@ class _Search:
         source = self._find_directory(group, row)
         sources: tuple[tuple[str, str], ...] = ()
         if source:
-            for name in sorted(entry.name for entry in Path(source).iterdir()):
+            for name in self._loader.view.names(source):
                 if any(fnmatch(name, pattern) for pattern in row.plugins):
                     self._add_plugin(f"{source}/{name}", group)
-            present = [name for name in row.files if (Path(source) / name).exists()]
+            present = [name for name in row.files if self._loader.view.exists(f"{source}/{name}")]
             sources = tuple((f"{source}/{name}", name) for name in present) if row.files else ((source, ""),)
         return ClosureDirectory(group.name, sources, source if row.in_place else row.target, row.variable)
 
@@ -156,7 +174,7 @@ class _Search:
 
         Its whole tree is not loaded: the MPI's own, which nearly every plugin needs, is in there each time.
         """
-        real = str(Path(path).resolve())
+        real = self._loader.view.resolve(path) or path
         try:
             facts = self._elves.facts(real)
         except AbiError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from .elfcache import ElfCache
 from .errors import AbiError
 from .families import C_ROLE, tables
+from .guards import Recorder
 from .loader import Loader, file_machine
 from .mpilib import MpiLibrary, identify, looks_like_mpi
 from .rootfs import RootView
@@ -54,31 +54,34 @@ def host_machine() -> str:
     return platform.machine()
 
 
-def host_loader(elves: ElfCache) -> Loader:
+def host_loader(elves: ElfCache, recorder: Recorder | None = None) -> Loader:
     """The host's own loader, as a program without LD_LIBRARY_PATH meets it.
 
     The environment of a job does not count: it says what the user has loaded for the bare host, and the same
     image must get the same MPI from a login shell and from a batch script.
     """
-    return Loader(RootView("/"), elves, machine=host_machine(), environment={})
+    return Loader(RootView("/", recorder=recorder), elves, machine=host_machine(), environment={})
 
 
-def probe_host(*, prefixes: tuple[str, ...] = (), family: str = "") -> tuple[HostMpi, ...]:
+def probe_host(
+    *, prefixes: tuple[str, ...] = (), family: str = "", recorder: Recorder | None = None
+) -> tuple[HostMpi, ...]:
     """Find the MPIs of this host.
 
     Args:
         prefixes: directories of installations that the loader does not search, e.g. ``/opt/mpich-4.3``;
             absolute.
         family: look only for this one, "" for all.
+        recorder: gets guards for what is read.
 
     Returns them best first within a family: those in ``prefixes`` in that order, then in the order of the
     loader's own search, then of the known places.  Raises AbiError if a prefix holds no MPI.
     """
     elves = ElfCache()
-    loader = host_loader(elves)
+    loader = host_loader(elves, recorder)
     places: dict[str, dict[str, MpiLibrary]] = {}
     for prefix in prefixes:
-        found = list(_identified(loader, _in_prefix(prefix)))
+        found = list(_identified(loader, _in_prefix(loader.view, prefix)))
         if not any(item.role == C_ROLE for item in found):
             raise AbiError(
                 f"{prefix}: no MPI library there", hint="name the directory that has lib/libmpi*.so*"
@@ -114,18 +117,14 @@ def _place(places: dict[str, dict[str, MpiLibrary]], libraries: Iterable[MpiLibr
         places.setdefault(folder, {}).setdefault(item.real, item)
 
 
-def _in_prefix(prefix: str) -> Iterator[str]:
+def _in_prefix(view: RootView, prefix: str) -> Iterator[str]:
     multiarch = f"lib/{host_machine()}-linux-gnu"
     for part in (*_LIBRARY_DIRS, multiarch):
-        yield from _libraries_in(f"{prefix.rstrip('/')}/{part}".rstrip("/"))
+        yield from _libraries_in(view, f"{prefix.rstrip('/')}/{part}".rstrip("/"))
 
 
-def _libraries_in(folder: str) -> Iterator[str]:
-    try:
-        names = sorted(entry.name for entry in Path(folder).iterdir())
-    except OSError:
-        return
-    yield from (f"{folder}/{name}" for name in names if looks_like_mpi(name))
+def _libraries_in(view: RootView, folder: str) -> Iterator[str]:
+    yield from (f"{folder}/{name}" for name in view.names(folder) if looks_like_mpi(name))
 
 
 def _known_paths(loader: Loader) -> Iterator[str]:
@@ -134,7 +133,7 @@ def _known_paths(loader: Loader) -> Iterator[str]:
             yield from (path for path, _ in entries)
     for pattern in tables().host_dirs:
         for folder in reversed(loader.view.expand(pattern)):
-            yield from _libraries_in(folder)
+            yield from _libraries_in(loader.view, folder)
 
 
 def _identified(loader: Loader, paths: Iterator[str]) -> Iterator[MpiLibrary]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from .copies import SharedLibrary, find_copies
 from .elf import open_elf
 from .elfcache import ElfCache
 from .elftypes import ForeignElf
 from .errors import AbiError
-from .families import C_ROLE, UNKNOWN, file_version, matches, stem, tables
+from .families import C_ROLE, UNKNOWN, matches, tables
 from .libc import LibcFacts, LibcKind, probe_libc, root_machine
 from .loader import Found, LoadedObject, Loader, Missing, Tree, file_machine
 from .mpilib import MpiLibrary, identify, looks_like_mpi
@@ -54,24 +55,6 @@ class Need:
     role: str
     library: str
     symbols: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class SharedLibrary:
-    """The image's copy of a library that the host's closure may use instead of the host's.
-
-    ``exports`` is read only of libraries without symbol versions; ``required`` is what the program's tree
-    needs of it, as symbol versions or, without such, as names.
-    """
-
-    soname: str
-    path: str
-    real: str
-    how: Found
-    file_version: tuple[int, ...]
-    versions: frozenset[str]
-    exports: frozenset[str]
-    required: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +113,8 @@ def probe_image(
 
     Raises AbiError if the program does not exist or a file it loads is damaged.
     """
-    return _Probe(view, environment, prefer).run(program)
+    probe = ImageProbe(view, environment, prefer=prefer)
+    return probe.complete(probe.run(program, sparing=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +125,27 @@ class _Program:
     interpreter: str
 
 
-class _Probe:
-    """One run of `probe_image`: what its steps share."""
+class ImageProbe:
+    """`probe_image` in two steps, for who knows the closure only after the first: fewer files are read.
 
-    def __init__(self, view: RootView, environment: Mapping[str, str], prefer: tuple[str, ...]) -> None:
+    The arguments are those of `probe_image`; one object is for one program.
+    """
+
+    def __init__(
+        self, view: RootView, environment: Mapping[str, str], *, prefer: tuple[str, ...] = ()
+    ) -> None:
         self._view = view
         self._prefer = prefer
         self._environment = environment
         self._elves = ElfCache()
+        self._users: tuple[LoadedObject, ...] = ()
+        self._loader: Loader | None = None
 
-    def run(self, path: str | None) -> ImageMpiFacts:
+    def run(self, path: str | None, *, sparing: bool = True) -> ImageMpiFacts:
+        """Everything but the parts of glibc and the shared libraries.
+
+        ``sparing`` leaves out of the tree what only an MPI library needs, whose place the host's takes.
+        """
         program = self._program(path)
         elf = program.kind is ProgramKind.ELF
         interpreter = program.interpreter if elf else ""
@@ -161,8 +156,9 @@ class _Probe:
             interpreter=interpreter,
             environment=self._environment,
         )
-        libc = probe_libc(loader, interpreter=interpreter)
-        tree = loader.load(program.path) if elf else Tree((), ())
+        self._loader = loader
+        libc = probe_libc(loader, interpreter=interpreter, names=())
+        tree = loader.load(program.path, follow=self._follow if sparing else None) if elf else Tree((), ())
         facts = ImageMpiFacts(
             program=program.path,
             kind=program.kind,
@@ -186,16 +182,34 @@ class _Probe:
         if program.kind is ProgramKind.FOREIGN or libc.kind is LibcKind.NONE:
             return facts
         found = self._in_tree(tree)
-        users: tuple[LoadedObject, ...] = ()
         if found:
-            facts, users = self._with_tree(facts, found)
+            facts, self._users = self._with_tree(facts, found)
         else:
             facts = self._with_search(facts, loader)
-        if not facts.mpi:
+        return replace(facts, offered=self._offered(facts.mpi))
+
+    def complete(self, facts: ImageMpiFacts, names: Collection[str] | None = None) -> ImageMpiFacts:
+        """Add the libraries with the sonames ``names`` (see `Closure.names`) to the facts; None for all."""
+        loader = self._loader
+        if loader is None:
             return facts
-        return replace(
-            facts, shared=tuple(self._shared(loader, tree, users)), offered=self._offered(facts.mpi)
-        )
+        libc = facts.libc
+        if libc.kind is LibcKind.GLIBC:
+            interpreter = facts.interpreter if facts.kind is ProgramKind.ELF else ""
+            libc = probe_libc(loader, interpreter=interpreter, names=names)
+        shared = tuple(find_copies(loader, facts.tree, self._users, names)) if facts.mpi else ()
+        return replace(facts, libc=libc, shared=shared)
+
+    def _follow(self, chain: tuple[LoadedObject, ...], name: str) -> bool:
+        """Whether the program's own tree goes on through ``name``, which the first of ``chain`` needs."""
+        item = chain[0]
+        if looks_like_mpi(name) or not looks_like_mpi(item.name, item.real, item.facts.soname):
+            return True
+        if any(above.facts.rpath for above in chain[1:]):
+            return True  # where these search, the host's MPI will search for its own libraries, too
+        library = identify(self._elves, item.path, item.real, item.host_path)
+        internal = {sibling.role for sibling in tables().siblings if sibling.internal}
+        return library is None or library.role not in {C_ROLE, *internal}
 
     # -- the program -----------------------------------------------------------------------------------------
 
@@ -302,8 +316,6 @@ class _Probe:
             reaches_out=reaches_out,
         )
 
-    # -- what the closure may share --------------------------------------------------------------------------
-
     def _offered(self, libraries: tuple[MpiLibrary, ...]) -> frozenset[str]:
         """All MPI functions of the image's C library."""
         for item in libraries:
@@ -311,42 +323,6 @@ class _Probe:
                 exports = self._elves.exports(item.host_path)
                 return frozenset(name for name in exports if name.startswith(("MPI_", "PMPI_")))
         return frozenset()
-
-    def _shared(self, loader: Loader, tree: Tree, users: tuple[LoadedObject, ...]) -> Iterator[SharedLibrary]:
-        """The image's copies of libraries that may be shared: the program's own, and what a search finds."""
-        wanted = tables().shared
-        seen: set[str] = set()
-        for item in tree.objects:
-            if stem(item.facts.soname) in wanted:
-                seen.add(item.host_path)
-                yield self._share(item.facts.soname, item.path, item.how, users)
-        names = loader.cache or {
-            name: [] for folder in loader.default_dirs for name in self._view.names(folder)
-        }
-        for name in names:
-            if ".so." not in name or stem(name) not in wanted:
-                continue
-            found = loader.find(name)
-            host = self._view.resolve(found[0]) if found else None
-            if found is None or host is None or host in seen:
-                continue
-            seen.add(host)
-            yield self._share(self._elves.facts(host, shown=found[0]).soname, found[0], found[1], ())
-
-    def _share(self, soname: str, path: str, how: Found, users: tuple[LoadedObject, ...]) -> SharedLibrary:
-        real, host = self._view.canonical(path), self._view.resolve(path)
-        assert real is not None and host is not None
-        facts = self._elves.facts(host, shown=path)
-        exports = frozenset[str]() if facts.versions_defined else self._elves.exports(host)
-        required: frozenset[str] = frozenset()
-        for user in users:
-            if facts.versions_defined:
-                required |= user.facts.versions_needed.get(soname, frozenset())
-            else:
-                required |= self._elves.undefined(user.host_path) & exports
-        return SharedLibrary(
-            soname, path, real, how, file_version(real), facts.versions_defined, exports, required
-        )
 
 
 def _shebang(host_path: str) -> str:

@@ -8,7 +8,7 @@ files themselves; no image's ``ldd`` is run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,13 +63,16 @@ def is_musl(interpreter: str) -> bool:
     return interpreter.rpartition("/")[2].startswith("ld-musl-")
 
 
-def probe_libc(loader: Loader, *, interpreter: str = "") -> LibcFacts:
-    """Read which C library the container's programs (or the one with ``interpreter``) run on."""
+def probe_libc(loader: Loader, *, interpreter: str = "", names: Collection[str] | None = None) -> LibcFacts:
+    """Read which C library the container's programs (or the one with ``interpreter``) run on.
+
+    ``names`` are the sonames of glibc's files that are asked for beside libc itself; None for all.
+    """
     if is_musl(interpreter):
         return LibcFacts(LibcKind.MUSL, interpreter, (), {})
     defined: dict[str, frozenset[str]] = {}
     path = ""
-    for soname in sorted(tables().libc):
+    for soname in sorted(tables().libc if names is None else tables().libc & {_LIBC, *names}):
         found = loader.find(soname)
         host = loader.view.resolve(found[0]) if found else None
         if found is None or host is None:

@@ -7,7 +7,7 @@ who inherits whose DT_RPATH, when a name counts as loaded already, which files a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -42,6 +42,7 @@ class Found(StrEnum):
 
     PROGRAM = "program"
     PRELOAD = "LD_PRELOAD"
+    INTERPRETER = "interpreter"
     PATH = "path"
     RPATH = "RPATH"
     ENVIRONMENT = "LD_LIBRARY_PATH"
@@ -188,9 +189,10 @@ class Loader:
             if not folder.startswith("/"):
                 continue
             base = folder.rstrip("/")
-            if self.view.canonical(base) is None:
+            if not self.view.exists(base):
                 continue
-            if self.view.canonical(f"{base}/glibc-hwcaps") is not None:
+            self.view.watch(base)
+            if self.view.exists(f"{base}/glibc-hwcaps"):
                 for level in self._levels:
                     if self._usable(f"{base}/glibc-hwcaps/{level}/{name}"):
                         return f"{base}/glibc-hwcaps/{level}/{name}"
@@ -212,6 +214,9 @@ class Loader:
         Returns the container path and the rule that found it, or None.
         """
         origin = _origin(chain[0]) if chain else "/"
+        if self._interpreter.endswith(f"/{name}") and self._usable(self._interpreter):
+            # It is loaded already, by the kernel.
+            return self._interpreter, Found.INTERPRETER
         if "/" in name:
             path = self._expand(name, origin)
             return (path, Found.PATH) if self._usable(path) else None
@@ -237,11 +242,15 @@ class Loader:
 
     # -- loading ---------------------------------------------------------------------------------------------
 
-    def load(self, path: str) -> Tree:
+    def load(
+        self, path: str, *, follow: Callable[[tuple[LoadedObject, ...], str], bool] | None = None
+    ) -> Tree:
         """Everything that would be mapped for the ELF program or library at the container path ``path``.
 
-        What cannot be found is in the answer's ``missing``.  Raises AbiError if ``path`` itself cannot be
-        read, or if a file on the way is damaged.
+        What cannot be found is in the answer's ``missing``.  ``follow`` says of an object (with
+        who asked for it, and so on up to the program) and a name that it needs whether to look for that; by
+        default, all are looked for.  Raises AbiError if ``path`` itself
+        cannot be read, or if a file on the way is damaged.
         """
         real, host = self.view.canonical(path), self.view.resolve(path)
         if real is None or host is None:
@@ -257,6 +266,8 @@ class Loader:
             needs: list[int] = []
             wanted = [*(preload if done == 0 else []), *((name, None) for name in current.facts.needed)]
             for name, how in wanted:
+                if how is None and follow is not None and not follow(_chain(objects, done), name):
+                    continue
                 position = self._load_one(name, how, done, objects, known)
                 if position is not None:
                     needs.append(position)

@@ -10,6 +10,10 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
+from dataclasses import dataclass
+from errno import ENOENT, ENOTDIR
+
+from .guards import Recorder
 
 # The kernel's own limit (MAXSYMLINKS); see path_resolution(7).
 _MAX_LINKS = 40
@@ -25,26 +29,49 @@ def _steps(path: str) -> list[str]:
     return [part for part in (path + "." if path.endswith("/") else path).split("/") if part][::-1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One path, followed: ``real`` is None where it leads nowhere, and ``lost`` then where it ends.
+
+    ``links`` are the places of the links taken.  ``plain`` says that the host's kernel would have gone the
+    same way from the root.
+    """
+
+    real: str | None
+    lost: str
+    links: tuple[str, ...]
+    plain: bool
+
+
 class RootView:
     """The tree below ``root`` with host directories bound into it.  Reads; never executes, never writes.
 
     ``binds`` are pairs (container path, host path).  Answers are remembered: a view is for one decision.
+    What the answers depend on is left with ``recorder``.
     """
 
-    def __init__(self, root: str, binds: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self, root: str, binds: tuple[tuple[str, str], ...] = (), *, recorder: Recorder | None = None
+    ) -> None:
         self.root = os.path.realpath(root)
+        self.recorder = recorder
+        # As it was named: a guard of what lies behind a link must notice when that leads elsewhere.
+        self._named = os.path.abspath(root).rstrip("/")  # noqa: PTH100
         self._binds: dict[str, str] = {}
+        self._sources: dict[str, str] = {}
         self._above_binds: set[str] = set()
-        self._modes: dict[str, int] = {}
-        self._answers: dict[str, str | None] = {}
+        self._seen: dict[str, os.stat_result | None] = {}
+        self._walks: dict[str, _Walk] = {}
+        self._guarded: set[str] = set()
         for target, source in binds:
             place = "/" + "/".join(split_path(os.path.normpath("/" + target)))
             # Where the target runs through links, the kernel mounts at their end.
-            place = self._follow(place, missing_ok=True) or place
+            place = self._follow(place, missing_ok=True).real or place
             self._binds[place] = os.path.realpath(source)
+            self._sources[place] = source.rstrip("/")
             parts = split_path(place)
             self._above_binds.update("/" + "/".join(parts[:n]) for n in range(len(parts)))
-            self._modes.clear()
+            self._seen.clear()
 
     def resolve(self, path: str) -> str | None:
         """Container path -> host path of the real file; None if missing, unreadable or a loop of links."""
@@ -53,9 +80,31 @@ class RootView:
 
     def canonical(self, path: str) -> str | None:
         """Container path -> container path of the real file, with every link taken; None as in `resolve`."""
-        if path not in self._answers:
-            self._answers[path] = self._follow(path, missing_ok=False)
-        return self._answers[path]
+        walk = self._walk(path)
+        if self.recorder is not None and path not in self._guarded:
+            self._guarded.add(path)
+            self._record(self.recorder, path, walk)
+        return walk.real
+
+    def exists(self, path: str) -> bool:
+        """Whether the path leads to anything; unlike `canonical`, its content is of no interest."""
+        walk = self._walk(path)
+        if self.recorder is not None and path not in self._guarded:
+            self._record(self.recorder, path, walk, content=False)
+        return walk.real is not None
+
+    def watch(self, path: str) -> None:
+        """Guard the names in a directory that is to be listed or searched.
+
+        Not in what is bound: a user's directories change all the time, and there each name is guarded alone.
+        """
+        walk = self._walk(path)
+        if self.recorder is None or walk.real is None or self._bind_of(walk.real):
+            return
+        status = self._status(walk.real)
+        if status is not None:
+            self._record_links(self.recorder, walk)
+            self.recorder.same(self._guard_path(path, walk), status)
 
     def is_dir(self, path: str) -> bool:
         """Whether the path leads to a directory."""
@@ -72,6 +121,8 @@ class RootView:
         host = self.resolve(path)
         if host is None:
             return ()
+        if self.recorder is not None:
+            self._list(self.recorder, path)
         try:
             return tuple(sorted(os.listdir(host)))
         except OSError:
@@ -86,61 +137,125 @@ class RootView:
                 found = [f"{base}/{name}" for base, inside in names for name in fnmatch.filter(inside, part)]
             else:
                 found = [f"{base}/{part}" for base in found]
-        return tuple(path for path in found if self.canonical(path) is not None)
+        return tuple(path for path in found if self.exists(path))
+
+    # -- places ----------------------------------------------------------------------------------------------
+
+    def _bind_of(self, real: str) -> str:
+        """The place of the innermost bind that holds a container path without links, or ""."""
+        place = real if self._binds else ""
+        while place and place not in self._binds:
+            place = place[: place.rindex("/")]
+        return place
 
     def _host(self, real: str) -> str:
         """Host path of a container path that has no links."""
-        if self._binds:
-            place, rest = real, ""
-            while place:
-                if place in self._binds:
-                    return self._binds[place] + rest
-                place, rest = place[: place.rindex("/")], place[place.rindex("/") :] + rest
+        if place := self._bind_of(real):
+            return self._binds[place] + real[len(place) :]
         if real == "/":
             return self.root
         return self.root + real if self.root != "/" else real
 
+    def _status(self, real: str) -> os.stat_result | None:
+        """What lstat(2) says of a container path; None if there is nothing."""
+        if real not in self._seen:
+            try:
+                self._seen[real] = os.lstat(self._host(real))
+            except OSError as error:
+                self._seen[real] = None
+                if self.recorder is not None and error.errno not in (ENOENT, ENOTDIR):
+                    self.recorder.forbid(f"{self._host(real)}: {error.strerror}")
+        return self._seen[real]
+
     def _mode(self, real: str) -> int:
         """st_mode of a container path without following it; 0 if there is nothing."""
-        if real in self._modes:
-            return self._modes[real]
-        try:
-            mode = os.lstat(self._host(real)).st_mode
-        except OSError:
-            # A mount point that launch will make, or a directory on the way to one.
-            mode = stat.S_IFDIR if real in self._above_binds else 0
-        self._modes[real] = mode
-        return mode
+        status = self._status(real)
+        if status is not None:
+            return status.st_mode
+        # A mount point that launch will make, or a directory on the way to one.
+        return stat.S_IFDIR if real in self._above_binds else 0
 
-    def _follow(self, path: str, *, missing_ok: bool) -> str | None:
-        todo = _steps(path)
+    def _walk(self, path: str) -> _Walk:
+        if path not in self._walks:
+            self._walks[path] = self._follow(path, missing_ok=False)
+        return self._walks[path]
+
+    def _follow(self, path: str, *, missing_ok: bool) -> _Walk:
+        todo = [(part, True) for part in _steps(path)]
         done: list[str] = []
-        links = 0
+        links: list[str] = []
+        host = self.root == "/"
+        plain = True
         while todo:
-            part = todo.pop()
+            part, own = todo.pop()
             if part == ".":
                 continue
             if part == "..":
+                plain = plain and (host or bool(done))
                 del done[-1:]
                 continue
             here = "/" + "/".join([*done, part])
             mode = self._mode(here)
+            plain = plain and here not in self._binds
             if stat.S_ISLNK(mode) and here not in self._binds:
-                links += 1
+                links.append(here)
                 target = self._link_text(here)
-                if links > _MAX_LINKS or target is None:
-                    return None
+                if len(links) > _MAX_LINKS or target is None:
+                    return _Walk(None, "", tuple(links), plain=False)
                 if target.startswith("/"):
+                    plain = plain and host
                     done = []
-                todo.extend(_steps(target))
+                todo.extend((step, False) for step in _steps(target))
                 continue
             if not missing_ok and not (stat.S_ISDIR(mode) if todo else mode):
-                return None
+                rest = "/".join([here, *(step for step, _ in reversed(todo))])
+                return _Walk(None, rest, tuple(links), plain=plain and own)
             done.append(part)
-        return "/" + "/".join(done)
+        return _Walk("/" + "/".join(done), "", tuple(links), plain=plain)
 
     def _link_text(self, real: str) -> str | None:
         try:
             return os.readlink(self._host(real))  # noqa: PTH115 - half the time of Path.readlink
         except OSError:
             return None
+
+    # -- guards ----------------------------------------------------------------------------------------------
+
+    def _guard_path(self, path: str, walk: _Walk) -> str:
+        """The host path to guard: as asked where the kernel goes the same way, else behind all links."""
+        if walk.plain:
+            return self._named + "/" + "/".join(part for part in path.split("/") if part) or "/"
+        real = walk.real or walk.lost
+        place = self._bind_of(real)
+        return (self._sources[place] + real[len(place) :] if place else self._named + real) or "/"
+
+    def _record_links(self, recorder: Recorder, walk: _Walk) -> None:
+        """Guard each link on the way, unless one question to the kernel covers them all."""
+        for link in () if walk.plain else walk.links:
+            place = self._bind_of(link)
+            recorder.link(
+                self._sources[place] + link[len(place) :] if place else self._named + link, self._status(link)
+            )
+
+    def _record(self, recorder: Recorder, path: str, walk: _Walk, *, content: bool = True) -> None:
+        self._record_links(recorder, walk)
+        guard = self._guard_path(path, walk)
+        if walk.real is None:
+            if walk.plain or walk.lost:
+                recorder.absent(guard)
+            return
+        status = self._status(walk.real)
+        if status is None:
+            return  # a mount point yet to be made
+        if content and stat.S_ISREG(status.st_mode):
+            recorder.same(guard, status)
+            # Who asks again by the real path learns nothing new.
+            self._guarded.add(walk.real)
+        else:
+            recorder.there(guard)
+
+    def _list(self, recorder: Recorder, path: str) -> None:
+        walk = self._walk(path)
+        status = self._status(walk.real) if walk.real else None
+        if status is not None:
+            recorder.same(self._guard_path(path, walk), status)

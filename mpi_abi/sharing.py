@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .closure import Closure, ClosureFile
+from .copies import SharedLibrary
 from .families import tables
 from .host import HostMpi
-from .image import ImageMpiFacts, SharedLibrary
+from .image import ImageMpiFacts
 from .loader import Found
 
 

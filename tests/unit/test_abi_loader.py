@@ -126,7 +126,7 @@ def test_every_object_says_how_it_was_found(chain: Path) -> None:
         str(program): Found.PROGRAM,
         "libleaf.so": Found.RPATH,
         "libc.so.6": Found.CACHE,
-        "ld-linux-x86-64.so.2": Found.CACHE,
+        "ld-linux-x86-64.so.2": Found.INTERPRETER,
     }
     preloaded = _load("/", str(program), LD_PRELOAD=f"{chain}/two/libleaf.so none.so")
     assert [item.path for item in preloaded.objects if item.how is Found.PRELOAD] == [
@@ -146,7 +146,7 @@ def test_a_root_without_cache_is_searched_in_its_own_loaders_directories(tmp_pat
     assert {item.name: (item.path, item.how) for item in tree.objects[1:]} == {
         "libx.so.1": ("/lib/x86_64-linux-gnu/libx.so.1", Found.DEFAULT),
         "libc.so.6": ("/lib/x86_64-linux-gnu/libc.so.6", Found.DEFAULT),
-        "ld-linux-x86-64.so.2": ("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", Found.DEFAULT),
+        "ld-linux-x86-64.so.2": ("/lib64/ld-linux-x86-64.so.2", Found.INTERPRETER),
     }
     assert tree.objects[1].real == "/usr/lib/x86_64-linux-gnu/libx.so.1"
 
