@@ -8,7 +8,6 @@ here and again in C, before anything of it runs.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -62,13 +61,22 @@ class Operation:
     origin: Origin = Origin.DEFAULT
 
 
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _is_path(text: str) -> bool:
     # PATH_MAX with the NUL: the kernel takes no longer one (path_resolution(7)).
-    return text.startswith("/") and len(os.fsencode(text)) < 4096
+    return text.startswith("/") and len(_bytes(text)) < 4096
+
+
+def _is_place(text: str) -> bool:
+    placeholder = len(text) > 3 and text.startswith("%{") and text.endswith("}")
+    return _is_path(text) or (placeholder and len(_bytes(text)) < 4096)
 
 
 def _is_flags(text: str) -> bool:
-    return text in {"rw", "ro", "rw,optional", "ro,optional"}
+    return re.fullmatch(r"(rw|ro)(,optional)?(,unless-shown)?", text) is not None
 
 
 def _is_types(text: str) -> bool:
@@ -100,18 +108,22 @@ class _Argument:
     test: Callable[[str], bool]
 
 
-_SOURCE = _Argument("source", "an absolute path of less than 4096 bytes", _is_path)
-_TARGET = _Argument("target", "an absolute path of less than 4096 bytes", _is_path)
-_PATH = _Argument("path", "an absolute path of less than 4096 bytes", _is_path)
-_FLAGS = _Argument("flags", 'rw or ro, and ",optional" after it or not', _is_flags)
+_PLACE = 'an absolute path of less than 4096 bytes or a placeholder "%{NAME}"'
+_ROOT = _Argument("path", "an absolute path of less than 4096 bytes", _is_path)
+_SOURCE = _Argument("source", _PLACE, _is_place)
+_TARGET = _Argument("target", _PLACE, _is_place)
+_PATH = _Argument("path", _PLACE, _is_place)
+_FLAGS = _Argument(
+    "flags", 'rw or ro, and ",optional" after it or not, then ",unless-shown" or not', _is_flags
+)
 _TYPES = _Argument("types", "file system types with commas between them", _is_types)
-_MODE = _Argument("mode", "four octal digits", _is_mode)
+_MODE = _Argument("mode", "four octal digits, the first of them 0", _is_mode)
 _NAME = _Argument("name", 'not empty and without "="', _is_name)
 _TEXT = _Argument("text", "not empty", _is_filled)
 _FREE = _Argument("value", "anything", _is_anything)
 
 SIGNATURES: dict[Verb, tuple[_Argument, ...]] = {
-    Verb.ROOT_DIR: (_PATH,),
+    Verb.ROOT_DIR: (_ROOT,),
     Verb.BIND: (_SOURCE, _TARGET, _FLAGS),
     Verb.BIND_FSTYPES: (_TYPES, _FLAGS),
     Verb.TMPFS: (_TARGET, _FREE),
@@ -136,13 +148,13 @@ def encode(operations: Iterable[Operation]) -> bytes:
     strings = [MAGIC, VERSION]
     plan = tuple(operations)
     _check_root(plan)
-    for operation in plan:
-        _check(operation)
-        strings.append(operation.verb.value)
-        strings.extend(operation.args)
-    strings.append(END)
     try:
-        data = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in strings)
+        for operation in plan:
+            _check(operation)
+            strings.append(operation.verb.value)
+            strings.extend(operation.args)
+        strings.append(END)
+        data = b"".join(_bytes(text) + b"\0" for text in strings)
     except UnicodeEncodeError as error:
         raise BareboatError(
             f"the program has a character that no file name can have: {error.reason}"

@@ -104,7 +104,7 @@ bool bb_mountinfo_next(const struct bb_mountinfo *table, const char *types, size
 		const char *point = field(line, end, 4);
 
 		*cursor = (size_t)(end - table->text) + (*end ? 1 : 0);
-		if (mark && point && listed(types, mark + 3, end) && copy(point, end, path, size))
+		if (mark && point && point < mark && *point == '/' && listed(types, mark + 3, end) && copy(point, end, path, size))
 			return true;
 	}
 	return false;

@@ -8,18 +8,18 @@ static const char magic[] = "bareboat-program";
 static const char version[] = "1";
 
 /* What an argument must look like. */
-enum kind { NOTHING, PATH, FLAGS, LIST, MODE, TEXT, NAME };
+enum kind { NOTHING, ROOT, PATH, FLAGS, TYPES, MODE, FILLED, TEXT, NAME };
 
 static const struct {
 	const char *name;
 	enum kind args[BB_ARGS_MAX];
 } verbs[BB_VERBS] = {
-	[BB_ROOT_DIR] = { "root-dir", { PATH } },
+	[BB_ROOT_DIR] = { "root-dir", { ROOT } },
 	[BB_BIND] = { "bind", { PATH, PATH, FLAGS } },
-	[BB_BIND_FSTYPES] = { "bind-fstypes", { LIST, FLAGS } },
+	[BB_BIND_FSTYPES] = { "bind-fstypes", { TYPES, FLAGS } },
 	[BB_TMPFS] = { "tmpfs", { PATH, TEXT } },
 	[BB_FILE] = { "file", { PATH, MODE, TEXT } },
-	[BB_SYMLINK] = { "symlink", { PATH, LIST } },
+	[BB_SYMLINK] = { "symlink", { PATH, FILLED } },
 	[BB_ENV_SET] = { "env-set", { NAME, TEXT } },
 	[BB_ENV_DEFAULT] = { "env-default", { NAME, TEXT } },
 	[BB_ENV_UNSET] = { "env-unset", { NAME } },
@@ -51,19 +51,30 @@ static bool is_placeholder(const char *text)
 
 static bool good_mode(const char *text)
 {
-	size_t length = strspn(text, "01234567");
+	return text[0] == '0' && strspn(text, "01234567") == 4 && !text[4];
+}
 
-	return length >= 1 && length <= 4 && !text[length];
+static bool good_types(const char *text)
+{
+	for (size_t length;; text += length + 1) {
+		length = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+		if (!length || text[length] != ',')
+			return length && !text[length];
+	}
 }
 
 static bool good(enum kind kind, const char *text)
 {
 	switch (kind) {
+	case ROOT: /* whatever the step's values are, there is one */
+		return text[0] == '/' && strlen(text) < 4096;
 	case PATH:
 		return (text[0] == '/' || is_placeholder(text)) && strlen(text) < 4096;
 	case FLAGS:
 		return good_flags(text);
-	case LIST:
+	case TYPES:
+		return good_types(text);
+	case FILLED:
 		return text[0] != '\0';
 	case MODE:
 		return good_mode(text);

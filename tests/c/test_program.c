@@ -58,10 +58,16 @@ static void test_refuses_what_is_malformed(void **state)
 	refuses(PROGRAM("root-dir", "/a", "root-dir", "/b"),
 		"at record 5: the root must come first and once, not \"root-dir\"");
 	refuses(PROGRAM("root-dir", "relative"), "at record 4: bad argument \"relative\"");
+	refuses(PROGRAM("root-dir", "%{cwd}"), "at record 4: bad argument \"%{cwd}\"");
 	refuses(PROGRAM("root-dir", "/a", "reboot"), "at record 5: unknown operation \"reboot\"");
 	refuses(PROGRAM("root-dir", "/a", "bind", "/a", "/b", "rx"), "at record 8: bad argument \"rx\"");
 	refuses(PROGRAM("root-dir", "/a", "bind", "/a", "/b", "ro,"), "at record 8: bad argument \"ro,\"");
 	refuses(PROGRAM("root-dir", "/a", "file", "/f", "0999", ""), "at record 7: bad argument \"0999\"");
+	refuses(PROGRAM("root-dir", "/a", "file", "/f", "644", ""), "at record 7: bad argument \"644\"");
+	refuses(PROGRAM("root-dir", "/a", "file", "/f", "4755", ""), "at record 7: bad argument \"4755\"");
+	refuses(PROGRAM("root-dir", "/a", "bind-fstypes", "nfs,", "rw"), "at record 6: bad argument \"nfs,\"");
+	refuses(PROGRAM("root-dir", "/a", "bind-fstypes", ",", "rw"), "at record 6: bad argument \",\"");
+	refuses(PROGRAM("root-dir", "/a", "bind-fstypes", "nfs 4", "rw"), "at record 6: bad argument \"nfs 4\"");
 	refuses(PROGRAM("root-dir", "/a", "env-set", "A=B", "c"), "at record 6: bad argument \"A=B\"");
 	refuses(PROGRAM("root-dir", "/a", "env-unset", ""), "at record 6: bad argument \"\"");
 	refuses(RECORDS("bareboat-program", "1", "root-dir", "/a", "bind", "/a"),

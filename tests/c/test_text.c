@@ -82,6 +82,8 @@ static char table_text[] = "22 1 0:21 / / rw - nfs4 server:/root rw\n"
 			   "24 22 0:22 / /with\\040blank rw master:2 propagate_from:3 - nfs server:/b rw\n"
 			   "25 22 0:23 / /tmp rw - tmpfs none rw\n"
 			   "garbage\n"
+			   "27 - nfs server:/c /behind-the-mark rw\n"
+			   "28 22 0:25 / relative rw - nfs server:/d rw\n"
 			   "26 22 0:24 / /no-newline rw - nfs last rw";
 
 static void test_mount_table(void **state)

@@ -116,6 +116,30 @@ def test_a_program_over_the_limit_is_refused() -> None:
         encode([ROOT, Operation(Verb.FILE, ("/etc/passwd", "0644", content))])
 
 
+@pytest.mark.parametrize(
+    "operation", [Operation(Verb.CWD, ("/\ud800",)), Operation(Verb.ENV_SET, ("A", "\ud800"))]
+)
+def test_a_character_without_bytes_is_refused(operation: Operation) -> None:
+    """JSON can say it: an image's configuration may."""
+    with pytest.raises(BareboatError) as caught:
+        encode([ROOT, operation])
+    assert str(caught.value) == (
+        "the program has a character that no file name can have: surrogates not allowed"
+    )
+
+
+@pytest.mark.parametrize("flags", ["rw,unless-shown", "ro,optional,unless-shown"])
+def test_a_place_may_be_left_to_the_step(flags: str) -> None:
+    plan = (ROOT, Operation(Verb.BIND, ("%{spool}", "%{spool}", flags)), Operation(Verb.CWD, ("%{cwd}",)))
+    assert decode(encode(plan)) == plan
+
+
+def test_the_root_may_not_be_left_to_the_step() -> None:
+    with pytest.raises(BareboatError) as caught:
+        encode([Operation(Verb.ROOT_DIR, ("%{cwd}",))])
+    assert str(caught.value) == ("root-dir: path '%{cwd}' must be an absolute path of less than 4096 bytes")
+
+
 def test_the_bytes_are_those_of_the_format() -> None:
     plan = [Operation(Verb.ROOT_DIR, ("/img",)), Operation(Verb.NO_NEW_PRIVS, ())]
     assert encode(plan).split(b"\0") == [
