@@ -2,11 +2,13 @@
 # make demo    first contact: a real two-node Slurm, an image, an MPI program in it
 # make test    lint, the C tests and all of pytest
 # make lint    only what reads the code
+# make fuzz    each fuzz target for SECONDS_EACH seconds (60)
 # make clean   .venv and everything that is built here (images stay in their cache)
 
 PYTHON = .venv/bin/python
+SECONDS_EACH = 60
 
-.PHONY: setup demo test lint check-c check-python clean
+.PHONY: setup demo test lint check-c check-python fuzz clean
 
 setup:
 	@.ci/setup
@@ -24,6 +26,10 @@ lint: setup
 
 check-c: setup
 	$(MAKE) -C tests/c
+	$(MAKE) -C tests/fuzz
+
+fuzz: setup
+	$(MAKE) -C tests/fuzz fuzz SECONDS_EACH=$(SECONDS_EACH)
 
 # Last, so that pytest's closing line is the last line.
 check-python: lint check-c
