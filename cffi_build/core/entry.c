@@ -27,7 +27,7 @@ static const char *record(const char **at, const char *end)
 	return text;
 }
 
-/* Reads a decimal number and the blank behind it, if any. */
+/* Reads a decimal number. */
 static bool number(const char **text, unsigned long long *value)
 {
 	const char *start = *text;
@@ -36,17 +36,13 @@ static bool number(const char **text, unsigned long long *value)
 		if (__builtin_mul_overflow(*value, 10ULL, value) ||
 		    __builtin_add_overflow(*value, (unsigned long long)(**text - '0'), value))
 			return false;
-	if (*text == start)
-		return false;
-	if (**text == ' ')
-		++*text;
-	return true;
+	return *text != start;
 }
 
 static bool read_stamp(const char *text, unsigned long long fields[FIELDS])
 {
 	for (int i = 0; i < FIELDS; i++)
-		if (!number(&text, &fields[i]))
+		if ((i && *text++ != ' ') || !number(&text, &fields[i]))
 			return false;
 	return !*text;
 }

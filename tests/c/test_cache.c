@@ -80,6 +80,8 @@ static void test_malformed_entries_are_refused(void **state)
 	refuses(ENTRY("guard", "there", "relative", ""), "a bad guard");
 	refuses(ENTRY("guard", "there", "/", "1"), "a bad guard");
 	refuses(ENTRY("guard", "same", "/", "1 2 3 4"), "a bad guard");
+	refuses(ENTRY("guard", "same", "/", "1 2 3 4 5 "), "a bad guard");
+	refuses(ENTRY("guard", "same", "/", "1 2  3 4 5"), "a bad guard");
 	refuses(ENTRY("guard", "same", "/", "1 2 3 4 99999999999999999999999"), "a bad guard");
 	refuses(ENTRY("guard", "other", "/", ""), "a bad guard");
 	refuses(RECORDS("bareboat-entry", "1", "cache"), "without a program");
