@@ -14,10 +14,12 @@ WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "
 ffibuilder = FFI()
 ffibuilder.cdef("""
     struct bb_err { int errnum; char operation[64]; char path[1024]; };
-    struct bb_program { const char *data; size_t size; size_t first; };
+    struct bb_value { const char *name, *value; };
+    struct bb_program { const char *data; size_t size; size_t first; const struct bb_value *values; };
     int bb_program_check(const char *data, size_t size, struct bb_err *err);
     int bb_program_open(struct bb_program *program, const char *data, size_t size, struct bb_err *err);
-    int bb_enter(const struct bb_program *program, struct bb_err *err);
+    struct bb_mapper;
+    int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, struct bb_err *err);
     void bb_err_text(const struct bb_err *err, char *text, size_t size);
 """)
 ffibuilder.set_source(

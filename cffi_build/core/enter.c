@@ -192,7 +192,7 @@ static int run(struct pass *pass, struct bb_err *err)
 	return rc;
 }
 
-int bb_enter(const struct bb_program *program, struct bb_err *err)
+int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, struct bb_err *err)
 {
 	struct pass pass = { .program = program };
 	struct bb_op op;
@@ -201,7 +201,7 @@ int bb_enter(const struct bb_program *program, struct bb_err *err)
 
 	if (!bb_program_next(program, &cursor, &op))
 		return bb_fail(err, EINVAL, "read the program", "");
-	if (bb_idmap_unshare(err) < 0 || bb_mountinfo_open(&pass.table, err) < 0)
+	if (bb_idmap_unshare(mapper, err) < 0 || bb_mountinfo_open(&pass.table, err) < 0)
 		return -1;
 	if (bb_root_open(&pass.root, op.arg[0], err) == 0) {
 		if (want(&pass, err) == 0 && bb_root_overlay(&pass.root, err) == 0 && run(&pass, err) == 0)

@@ -2,10 +2,12 @@
 #ifndef BB_ENTER_H
 #define BB_ENTER_H
 
+#include "idmap.h"
 #include "program.h"
 
-/* Moves the calling single-threaded process into new user and mount namespaces whose root is the program's.
+/* Moves the calling single-threaded process into new user and mount namespaces whose root is the program's; `mapper` as
+ * for bb_idmap_unshare.
  * On failure the process may be left half way in them: it has to exit. */
-int bb_enter(const struct bb_program *program, struct bb_err *err);
+int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, struct bb_err *err);
 
 #endif

@@ -33,7 +33,7 @@ static void identity_map(char *text, size_t size, unsigned id)
 	bb_put(text, size, at, " 1");
 }
 
-int bb_idmap_unshare(struct bb_err *err)
+int bb_idmap_unshare(const struct bb_mapper *mapper, struct bb_err *err)
 {
 	unsigned uid = geteuid(), gid = getegid();
 	char uid_map[64], gid_map[64];
@@ -46,8 +46,12 @@ int bb_idmap_unshare(struct bb_err *err)
 		return bb_fail(err, errno, "make dumpable", "the process");
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return bb_fail(err, errno, "create a user namespace", "");
+	if (write_proc("/proc/self/uid_map", uid_map, err) < 0)
+		return -1;
+	if (mapper && mapper->map(mapper->data))
+		return 0;
 	/* Without root, a gid can be mapped only once setgroups(2) is denied (user_namespaces(7)). */
-	if (write_proc("/proc/self/setgroups", "deny", err) < 0 || write_proc("/proc/self/uid_map", uid_map, err) < 0)
+	if (write_proc("/proc/self/setgroups", "deny", err) < 0)
 		return -1;
 	return write_proc("/proc/self/gid_map", gid_map, err);
 }

@@ -2,10 +2,20 @@
 #ifndef BB_IDMAP_H
 #define BB_IDMAP_H
 
+#include <stdbool.h>
+
 #include "err.h"
 
-/* Moves the calling (single-threaded) process into new user and mount namespaces and maps its effective uid and
- * gid to themselves.  Supplementary groups stay in force but show as the overflow gid (user_namespaces(7)). */
-int bb_idmap_unshare(struct bb_err *err);
+/* Who maps the groups: `map` returns whether somebody else (root, from outside) has done so.  A process without root
+ * may map only its own gid. */
+struct bb_mapper {
+	bool (*map)(void *data);
+	void *data;
+};
+
+/* Moves the calling (single-threaded) process into new user and mount namespaces and maps its effective uid to itself;
+ * its groups by `mapper`, or, where that is NULL or says no, its effective gid alone.  Groups that are not mapped stay
+ * in force but show as the overflow gid (user_namespaces(7)). */
+int bb_idmap_unshare(const struct bb_mapper *mapper, struct bb_err *err);
 
 #endif

@@ -138,7 +138,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (read_program(argv[1], data, sizeof data, &length, &err) < 0 ||
-	    bb_program_open(&program, data, length, &err) < 0 || bb_enter(&program, &err) < 0 ||
+	    bb_program_open(&program, data, length, &err) < 0 || bb_enter(&program, NULL, &err) < 0 ||
 	    bb_settle(&program, &environment, &err) < 0) {
 		bb_err_text(&err, text, sizeof text);
 		fprintf(stderr, "bareboat: %s\n", text);

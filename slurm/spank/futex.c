@@ -44,6 +44,14 @@ long bb_now(void)
 	return (long)now.tv_sec;
 }
 
+unsigned long long bb_now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (unsigned long long)now.tv_sec * 1000000ULL + (unsigned long long)now.tv_nsec / 1000ULL;
+}
+
 /* kill(pid, 0) also succeeds for a process that ended and was not waited for yet, hence the state in
  * /proc/PID/stat (proc(5)). */
 bool bb_alive(pid_t pid)

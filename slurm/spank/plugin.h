@@ -4,7 +4,9 @@
  *   remote.c   slurmstepd, as root: sees that the step has a container and maps the shared region
  *   task.c     each rank, as the user: waits for the container and joins it
  *   helper.c   the process that enters the container for all ranks of a node
- *   planner.c  runs the Python that makes the program
+ *   groups.c   root's short-lived child, which maps the user's groups into the namespace
+ *   request.c  what is asked for: the planner's variables, the cache's key, the step's values
+ *   planner.c  runs the Python that makes the program, where the cache has none
  *   prolog.c   TaskProlog and --task-prolog, run on the host
  *
  * arguments.c and prolog_lines.c read text and know nothing of Slurm; tests/fuzz fuzzes them.
@@ -14,10 +16,13 @@
 
 #include <slurm/slurm.h>
 #include <slurm/spank.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cache.h"
+#include "enter.h"
 #include "join.h"
 
 #define BB_CONTAINER "SLURM_CONTAINER"
@@ -25,24 +30,33 @@
 #define BB_MULTI_PROG "SLURM_BAREBOAT_MULTI_PROG"     /* set where the arguments are those of --multi-prog */
 #define BB_TASK_PROLOGS "SLURM_BAREBOAT_TASK_PROLOGS" /* for the planner: all prologs, separated by colons */
 
-enum { BB_FAILED = 125 };
+#define BB_RUN "/run/bareboat" /* the users' caches lie in it, by uid */
+
+enum { BB_FAILED = 125, BB_VARIABLES_MAX = 1024 };
 
 enum bb_state { BB_WORKING, BB_READY, BB_BROKEN };
+
+enum bb_mapping { BB_MAP_IDLE, BB_MAP_ASKED, BB_MAP_DONE, BB_MAP_FAILED };
 
 /* What the ranks of a step on a node and their helper share; mapped by slurmstepd before it forks them.  Untouched
  * pages cost nothing. */
 struct bb_share {
 	pid_t stepd;
 	uint32_t ranks;          /* how many will join */
-	_Atomic int claimant;     /* the pid of the first rank to come, which starts the helper */
+	_Atomic uint32_t claimed; /* the first rank to add to it starts the helper */
 	_Atomic uint32_t state;   /* enum bb_state, a futex */
 	_Atomic uint32_t joined;  /* a futex */
+	_Atomic uint32_t mapping; /* enum bb_mapping, a futex between the helper and root's child */
 	_Atomic int helper;       /* the helper's pid, 0 until it runs */
-	atomic_bool told;         /* a failure is told once a node */
+	_Atomic int mapper;       /* the pid of root's child, 0 where there is none */
 	struct bb_namespaces namespaces;
-	size_t program_size;
+	bool cached;              /* the program came from the cache */
+	unsigned long long entered; /* microseconds from the helper's start until the container stood */
+	size_t program, program_size; /* where in `entry` the program lies */
+	size_t entry_size;
+	struct bb_key key;
 	char text[8192];    /* why it is broken, or warnings */
-	char program[BB_PROGRAM_MAX];
+	char entry[BB_ENTRY_MAX];
 };
 
 /* local.c */
@@ -55,17 +69,36 @@ struct bb_share *bb_remote_open(spank_t sp);
 /* task.c: does not return on failure. */
 void bb_task_join(spank_t sp, struct bb_share *share);
 
-/* What the helper hands to the planner. */
+/* groups.c: as root, forks the child that waits for the helper; does nothing where it cannot. */
+void bb_groups_offer(spank_t sp, struct bb_share *share);
+/* For the helper, as bb_enter wants it: whether root's child has mapped the groups. */
+bool bb_groups_mapped(void *share);
+
+/* request.c */
 struct bb_request {
 	char **argv;
-	char **environment;
+	char *environment[BB_VARIABLES_MAX]; /* the planner's */
+	char cache[PATH_MAX];                /* the cache directory to try, "" for none */
 };
 
-/* helper.c: returns 0 once the helper runs on its own. */
-int bb_helper_start(struct bb_share *share, const struct bb_request *request, struct bb_err *err);
+/* What differs from step to step, for the program's placeholders. */
+struct bb_step_values {
+	struct bb_value list[6];
+	char cwd[PATH_MAX], spool[PATH_MAX], tmpdir[PATH_MAX], pmix_server[PATH_MAX], pmix_system[PATH_MAX];
+};
 
-/* planner.c: fills share->program, or returns -1 with the reason in share->text. */
+/* `prologs` is the planner's variable for them; it must outlive the request. */
+void bb_request_read(spank_t sp, struct bb_request *request, struct bb_key *key, char *prologs);
+void bb_values_read(spank_t sp, struct bb_step_values *values);
+
+/* helper.c: returns 0 once the helper runs on its own. */
+int bb_helper_start(struct bb_share *share, const struct bb_request *request, const struct bb_step_values *values,
+		    struct bb_err *err);
+
+/* planner.c: fills share->entry, or returns -1 with the reason in share->text. */
 int bb_plan(struct bb_share *share, const struct bb_request *request);
+/* PREFIX of the installation that this plugin belongs to; -1 where it is not known. */
+int bb_prefix(char *path, size_t size);
 
 /* prolog.c: runs the site's and the user's task prologs and puts their paths into `paths`. */
 void bb_prologs_run(spank_t sp, char *paths, size_t size);
@@ -78,8 +111,9 @@ bool bb_decide(struct bb_share *share, enum bb_state state);
 bool bb_alive(pid_t pid);
 /* Waits for a child until bb_now() is `limit`, kills it then, and returns whether it ended by itself. */
 bool bb_reap(pid_t child, long limit, int *status);
-/* Seconds of a clock that only goes forward. */
+/* Seconds, and microseconds, of a clock that only goes forward. */
 long bb_now(void);
+unsigned long long bb_now_us(void);
 
 /* message.c: to the user's terminal, each line as "bareboat: NODE: LINE". */
 void bb_say(spank_t sp, const char *text);
