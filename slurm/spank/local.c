@@ -1,6 +1,7 @@
 /* The submitting side: srun, sbatch and salloc, as the user. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,8 @@
 /* Slurm's own configuration, of the release that the plugin is built against; weak, should a release hide it. */
 extern slurm_conf_t slurm_conf __attribute__((weak));
 
-/* Calls `act` with this process's own arguments until it returns true. */
-static bool any_argument(bool (*act)(const char *argument, const char *next, void *data), void *data)
+/* Calls `act` with the first `count` of this process's own arguments until it returns true. */
+static bool any_argument(int count, bool (*act)(const char *argument, const char *next, void *data), void *data)
 {
 	static char line[256 * 1024]; /* only here, in a process that lives for one command */
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
@@ -23,7 +24,7 @@ static bool any_argument(bool (*act)(const char *argument, const char *next, voi
 	if (fd >= 0)
 		close(fd);
 	end[0] = end[1] = '\0';
-	for (char *at = line; at < end; at += strlen(at) + 1) {
+	for (char *at = line; at < end && count-- > 0; at += strlen(at) + 1) {
 		if (!strcmp(at, "--"))
 			return false;
 		if (act(at, at + strlen(at) + 1, data))
@@ -61,7 +62,7 @@ void bb_local_init(void)
 	/* srun sets SLURM_CONTAINER only where it is not set, so a value that sbatch or salloc left behind would put a
 	 * step without the flag into the container.  The interactive step of `salloc --container` is the exception:
 	 * that srun is salloc's own, and has no other way to learn of the container. */
-	if (!any_argument(is_interactive, NULL))
+	if (!any_argument(INT_MAX, is_interactive, NULL))
 		unsetenv(BB_CONTAINER);
 }
 
@@ -110,12 +111,13 @@ void bb_local_post_opt(spank_t sp)
 	}
 	refuse_oci();
 	make_absolute(image);
-	/* No spank_item carries these to the nodes; variables do. */
-	if (any_argument(take_prolog, &prolog))
+	/* No spank_item carries these to the nodes; variables do.  Slurm has read its options by now, and getopt(3) tells
+	 * where they ended: what follows is the application's. */
+	if (any_argument(optind, take_prolog, &prolog))
 		setenv(BB_TASK_PROLOG, prolog, 1);
 	else
 		unsetenv(BB_TASK_PROLOG);
-	if (any_argument(is_multi_prog, NULL))
+	if (any_argument(optind, is_multi_prog, NULL))
 		setenv(BB_MULTI_PROG, "1", 1);
 	else
 		unsetenv(BB_MULTI_PROG);

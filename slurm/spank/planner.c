@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,6 +63,8 @@ static void execute(const char *python, const struct bb_request *request, int ou
 	for (char **argument = request->argv; *argument && count < ARGUMENTS_MAX - 1; argument++)
 		argv[count++] = *argument;
 	argv[count] = NULL;
+	/* Nobody else ends it when the helper is ended. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
 	signal(SIGPIPE, SIG_DFL);
@@ -92,15 +95,13 @@ static void take(struct stream *stream)
 		stream->length += (size_t)got;
 }
 
-/* Reads both streams to their ends; false where the time limit came first. */
-static bool drain(struct stream *out, struct stream *err)
+/* Reads both streams to their ends; false where the time limit or the step's end came first. */
+static bool drain(struct stream *out, struct stream *err, long limit, pid_t stepd)
 {
-	long limit = bb_now() + PLAN_SECONDS;
-
 	while (out->fd >= 0 || err->fd >= 0) {
 		struct pollfd polls[2] = { { .fd = out->fd, .events = POLLIN }, { .fd = err->fd, .events = POLLIN } };
 
-		if (bb_now() > limit)
+		if (bb_now() > limit || !bb_alive(stepd))
 			return false;
 		if (poll(polls, 2, 1000) < 0 && errno != EINTR)
 			return false;
@@ -136,6 +137,7 @@ int bb_plan(struct bb_share *share, const struct bb_request *request)
 	struct stream out = { -1, share->program, sizeof share->program, 0 };
 	struct stream err = { -1, share->text, sizeof share->text - 1, 0 };
 	int out_pipe[2] = { -1, -1 }, err_pipe[2] = { -1, -1 }, status = 0;
+	long limit = bb_now() + PLAN_SECONDS;
 	char python[PATH_MAX];
 	bool complete;
 	pid_t child;
@@ -155,11 +157,8 @@ int bb_plan(struct bb_share *share, const struct bb_request *request)
 	bb_close(&err_pipe[1]);
 	out.fd = out_pipe[0];
 	err.fd = err_pipe[0];
-	complete = drain(&out, &err);
-	if (!complete)
-		kill(child, SIGKILL);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
+	complete = drain(&out, &err, limit, share->stepd);
+	complete = bb_reap(child, complete ? limit : 0, &status) && complete;
 	bb_close(&out.fd);
 	bb_close(&err.fd);
 	share->text[err.length < err.size ? err.length : err.size] = '\0';

@@ -37,6 +37,7 @@ struct bb_share {
 	_Atomic uint32_t joined;  /* a futex */
 	_Atomic int helper;       /* the helper's pid, 0 until it runs */
 	atomic_bool told;         /* a failure is told once a node */
+	_Atomic(const char *) reason; /* why it is broken, where a rank found out: a literal, at one address in all ranks */
 	struct bb_namespaces namespaces;
 	size_t program_size;
 	char text[8192];    /* why it is broken, or warnings */

@@ -61,20 +61,17 @@ static void obey(spank_t sp, char *line)
 	}
 }
 
-/* Reads the prolog's output line by line until its end; -1 at the time limit. */
-static int listen_to(spank_t sp, int fd)
+/* Reads the prolog's output line by line until its end or until bb_now() is `limit`. */
+static void listen_to(spank_t sp, int fd, long limit)
 {
 	char buffer[64 * 1024];
 	size_t length = 0;
-	long limit = bb_now() + PROLOG_SECONDS;
 
-	for (;;) {
+	while (bb_now() <= limit) {
 		struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 		char *newline;
 		ssize_t got;
 
-		if (bb_now() > limit)
-			return -1;
 		if (poll(&poll_fd, 1, 1000) <= 0)
 			continue;
 		got = read(fd, buffer + length, sizeof buffer - 2 - length);
@@ -93,7 +90,7 @@ static int listen_to(spank_t sp, int fd)
 		if (got <= 0) {
 			if (length)
 				obey(sp, buffer);
-			return 0;
+			return;
 		}
 		if (length == sizeof buffer - 2)
 			length = 0; /* no variable is that long: the line is dropped */
@@ -132,7 +129,9 @@ static void fail(spank_t sp, const char *kind, const char *path, const char *why
 static void run(spank_t sp, const char *kind, const char *path)
 {
 	char **environment = NULL;
-	int fds[2], status = 0, rc;
+	int fds[2], status = 0;
+	long limit = bb_now() + PROLOG_SECONDS;
+	bool ended;
 	pid_t child;
 
 	if (access(path, R_OK | X_OK) < 0)
@@ -145,14 +144,11 @@ static void run(spank_t sp, const char *kind, const char *path)
 	if (child == 0)
 		execute(path, environment, fds[1]);
 	close(fds[1]);
-	rc = listen_to(sp, fds[0]);
+	listen_to(sp, fds[0], limit);
 	close(fds[0]);
-	if (rc < 0)
-		kill(child, SIGKILL);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
+	ended = bb_reap(child, limit, &status);
 	kill(-child, SIGKILL); /* as Slurm does: nothing that a prolog starts outlives it */
-	if (rc < 0)
+	if (!ended)
 		fail(sp, kind, path, "took longer than 600 s", -1);
 	if (WIFSIGNALED(status))
 		fail(sp, kind, path, "was killed by signal ", WTERMSIG(status));

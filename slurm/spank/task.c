@@ -87,20 +87,32 @@ static bool forsaken(const struct bb_share *share)
 	return !atomic_load(&share->helper);
 }
 
+static void give_up(struct bb_share *share, const char *reason)
+{
+	/* The text is the helper's, which may be writing it. */
+	atomic_store(&share->reason, reason);
+	bb_decide(share, BB_BROKEN);
+}
+
 /* Waits until the container stands; NULL, or why it never will. */
 static const char *wait_for_container(struct bb_share *share)
 {
 	long limit = bb_now() + ENTER_SECONDS;
+	const char *reason;
 
 	while (atomic_load(&share->state) == BB_WORKING) {
-		if (forsaken(share) && bb_decide(share, BB_BROKEN))
-			return "the process that makes the container was ended from outside; see the node's kernel log "
-			       "(out of memory?) and try again";
-		if (bb_now() > limit && bb_decide(share, BB_BROKEN))
-			return "the container was not ready within 150 s; the node is overloaded or a file system hangs";
-		bb_futex_wait(&share->state, BB_WORKING);
+		if (forsaken(share))
+			give_up(share, "the process that makes the container was ended from outside; see the node's kernel log "
+				       "(out of memory?) and try again");
+		else if (bb_now() > limit)
+			give_up(share, "the container was not ready within 150 s; the node is overloaded or a file system hangs");
+		else
+			bb_futex_wait(&share->state, BB_WORKING);
 	}
-	return atomic_load(&share->state) == BB_READY ? NULL : share->text;
+	if (atomic_load(&share->state) == BB_READY)
+		return NULL;
+	reason = atomic_load(&share->reason);
+	return reason ? reason : share->text;
 }
 
 /* What the planner had to say, told once a step. */
@@ -146,8 +158,8 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	bb_prologs_run(sp, prologs + strlen(prologs), sizeof prologs - strlen(prologs));
 	first = atomic_compare_exchange_strong(&share->claimant, &nobody, getpid());
 	if (first && start_helper(sp, share, prologs, &err) < 0) {
+		bb_err_text(&err, share->text, sizeof share->text);
 		bb_decide(share, BB_BROKEN);
-		die_err(sp, share, &err);
 	}
 	problem = wait_for_container(share);
 	if (problem)
