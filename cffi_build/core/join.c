@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
@@ -83,31 +84,48 @@ out:
 	return rc;
 }
 
+/* Room for two values, in pages of its own: the user may have set a small limit for the stack. */
+static char *values_open(void)
+{
+	char *values = mmap(NULL, 2 * VALUE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return values == MAP_FAILED ? NULL : values;
+}
+
 /* VALUE:OLD or OLD:VALUE; an unset or empty old value leaves VALUE alone. */
 static int extend(const struct bb_environment *environment, const char *name, const char *value, bool front)
 {
-	char old[VALUE_MAX], new[VALUE_MAX];
+	char *old = values_open(), *new;
+	int rc = -1;
 	size_t at;
 
-	if (environment->get(environment->data, name, old, sizeof old) < 0 || !old[0])
-		return environment->set(environment->data, name, value);
-	if (strlen(old) + strlen(value) + 2 > sizeof new) {
-		errno = E2BIG;
+	if (!old)
 		return -1;
+	new = old + VALUE_MAX;
+	if (environment->get(environment->data, name, old, VALUE_MAX) < 0 || !old[0]) {
+		rc = environment->set(environment->data, name, value);
+	} else if (strlen(old) + strlen(value) + 2 > VALUE_MAX) {
+		errno = E2BIG;
+	} else {
+		at = bb_put(new, VALUE_MAX, 0, front ? value : old);
+		at = bb_put(new, VALUE_MAX, at, ":");
+		bb_put(new, VALUE_MAX, at, front ? old : value);
+		rc = environment->set(environment->data, name, new);
 	}
-	at = bb_put(new, sizeof new, 0, front ? value : old);
-	at = bb_put(new, sizeof new, at, ":");
-	bb_put(new, sizeof new, at, front ? old : value);
-	return environment->set(environment->data, name, new);
+	munmap(old, 2 * VALUE_MAX);
+	return rc;
 }
 
 static int set_default(const struct bb_environment *environment, const char *name, const char *value)
 {
-	char old[VALUE_MAX];
+	char *old = values_open();
+	bool found;
 
-	if (environment->get(environment->data, name, old, sizeof old) == 0)
-		return 0;
-	return environment->set(environment->data, name, value);
+	if (!old)
+		return -1;
+	found = environment->get(environment->data, name, old, VALUE_MAX) == 0;
+	munmap(old, 2 * VALUE_MAX);
+	return found ? 0 : environment->set(environment->data, name, value);
 }
 
 static int apply(const struct bb_op *op, const struct bb_environment *environment, struct bb_err *err)
