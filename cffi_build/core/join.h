@@ -20,6 +20,13 @@ int bb_namespaces_open(struct bb_err *err);
 /* Fills in the namespaces that the calling process is in now. */
 int bb_namespaces_self(int directory, struct bb_namespaces *namespaces, struct bb_err *err);
 
+/* What a process that enters for others tells them, in one write(2). */
+struct bb_entered {
+	int failed;
+	struct bb_err err; /* where it failed */
+	struct bb_namespaces namespaces;
+};
+
 /* Moves the calling single-threaded process into them. */
 int bb_join(const struct bb_namespaces *namespaces, struct bb_err *err);
 

@@ -1,5 +1,7 @@
 /* bareboat-enter PROGRAM -- APP [ARG...]: runs a program's plan in this process and then the application, in place.
  * An AppArmor profile, which some systems ask for before they allow user namespaces, can name this file.
+ * bareboat-enter --hold PROGRAM: enters, writes a struct bb_entered to standard output, and holds the namespaces until
+ * standard input ends.  The SPANK plugin's helper runs it.
  * Exit codes: 125 bareboat failed, 126 APP cannot be executed, 127 APP was not found, else the application's own. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -124,21 +126,44 @@ static int run(char **argv)
 	return code;
 }
 
-int main(int argc, char **argv)
+static int load(const char *path, struct bb_program *program, struct bb_err *err)
 {
 	static char data[BB_PROGRAM_MAX + 1];
+	size_t length = 0;
+
+	return read_program(path, data, sizeof data, &length, err) < 0 ? -1 : bb_program_open(program, data, length, err);
+}
+
+static int hold(const char *path)
+{
+	struct bb_entered entered = { .failed = 0 };
+	struct bb_program program;
+	int directory = bb_namespaces_open(&entered.err);
+	char byte;
+
+	entered.failed = directory < 0 || load(path, &program, &entered.err) < 0 || bb_enter(&program, &entered.err) < 0 ||
+			 bb_namespaces_self(directory, &entered.namespaces, &entered.err) < 0;
+	if (write(STDOUT_FILENO, &entered, sizeof entered) != sizeof entered || entered.failed)
+		return FAILED;
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
 	struct bb_environment environment = { .get = get, .set = set, .unset = unset };
 	struct bb_program program;
 	struct bb_err err;
 	char text[2048];
-	size_t length;
 
+	if (argc == 3 && !strcmp(argv[1], "--hold"))
+		return hold(argv[2]);
 	if (argc < 4 || strcmp(argv[2], "--") != 0) {
 		fprintf(stderr, "usage: bareboat-enter PROGRAM -- APP [ARG...]\n");
 		return 2;
 	}
-	if (read_program(argv[1], data, sizeof data, &length, &err) < 0 ||
-	    bb_program_open(&program, data, length, &err) < 0 || bb_enter(&program, &err) < 0 ||
+	if (load(argv[1], &program, &err) < 0 || bb_enter(&program, &err) < 0 ||
 	    bb_settle(&program, &environment, &err) < 0) {
 		bb_err_text(&err, text, sizeof text);
 		fprintf(stderr, "bareboat: %s\n", text);

@@ -1,5 +1,5 @@
-/* The helper: enters the container once for all ranks of a node, and holds its namespaces until the last one has
- * joined.  A child of nobody in the step, so that no rank's end takes it along or waits for it. */
+/* The helper: has the container made once for all ranks of a node, and kept until the last one has joined.  A child of
+ * nobody in the step, so that no rank's end takes it along or waits for it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "enter.h"
 #include "plugin.h"
 #include "sys.h"
 
@@ -30,23 +29,6 @@ static void detach(void)
 	sys_close_range(3, ~0U, 0);
 }
 
-static int enter(struct bb_share *share)
-{
-	struct bb_program program;
-	struct bb_err err;
-	int namespaces = bb_namespaces_open(&err);
-	int rc = namespaces < 0 ? -1 : bb_program_open(&program, share->program, share->program_size, &err);
-
-	if (rc == 0)
-		rc = bb_enter(&program, &err);
-	if (rc == 0)
-		rc = bb_namespaces_self(namespaces, &share->namespaces, &err);
-	if (rc < 0)
-		bb_err_text(&err, share->text, sizeof share->text);
-	bb_close(&namespaces);
-	return rc;
-}
-
 static void hold(struct bb_share *share)
 {
 	long limit = bb_now() + JOIN_SECONDS;
@@ -60,13 +42,18 @@ static void help(struct bb_share *share, const struct bb_request *request) __att
 
 static void help(struct bb_share *share, const struct bb_request *request)
 {
+	int leash = -1;
+
 	detach();
-	if (bb_plan(share, request) < 0 || enter(share) < 0) {
+	if (bb_plan(share, request) == 0)
+		leash = bb_holder_start(share);
+	if (leash < 0) {
 		bb_decide(share, BB_BROKEN);
 		_exit(BB_FAILED);
 	}
 	if (bb_decide(share, BB_READY))
 		hold(share);
+	bb_close(&leash);
 	_exit(0);
 }
 

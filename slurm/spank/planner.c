@@ -16,7 +16,7 @@
 
 enum { PLAN_SECONDS = 120, ARGUMENTS_MAX = 4096 };
 
-static int broken(struct bb_share *share, const char *what, const char *path, const char *why)
+int bb_broken(struct bb_share *share, const char *what, const char *path, const char *why)
 {
 	size_t at = bb_put(share->text, sizeof share->text, 0, what);
 
@@ -26,14 +26,13 @@ static int broken(struct bb_share *share, const char *what, const char *path, co
 	return -1;
 }
 
-/* PREFIX/venv/bin/python, where this plugin is PREFIX/lib/slurm/bareboat.so: what the site installed, nothing else. */
-static int find_python(char *path, size_t size)
+int bb_installed(const char *name, char *path, size_t size)
 {
 	Dl_info info;
 	const char *end;
 	size_t at;
 
-	if (!dladdr((void *)(uintptr_t)find_python, &info) || !info.dli_fname)
+	if (!dladdr((void *)(uintptr_t)bb_installed, &info) || !info.dli_fname)
 		return -1;
 	end = info.dli_fname + strlen(info.dli_fname);
 	for (int up = 0; up < 3; up++) {
@@ -48,7 +47,7 @@ static int find_python(char *path, size_t size)
 		return -1;
 	memcpy(path, info.dli_fname, at);
 	path[at] = '\0';
-	bb_put(path, size, at, "/venv/bin/python");
+	bb_put(path, size, at, name);
 	return 0;
 }
 
@@ -116,18 +115,18 @@ static bool drain(struct stream *out, struct stream *err, long limit, pid_t step
 static int judge(struct bb_share *share, const char *python, int status, bool complete, const struct stream *out)
 {
 	if (!complete)
-		return broken(share, "cannot plan the container with ", python,
+		return bb_broken(share, "cannot plan the container with ", python,
 			      "it took longer than 120 s; the node is overloaded or a file system hangs");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127 && !share->text[0])
-		return broken(share, "cannot run ", python,
+		return bb_broken(share, "cannot run ", python,
 			      "it is missing or not executable on this node; install bareboat under the same prefix on every "
 			      "node and check with `bareboat slurm status --nodes`");
 	if (WIFSIGNALED(status))
-		return broken(share, "cannot plan the container with ", python, "it was killed by a signal");
+		return bb_broken(share, "cannot plan the container with ", python, "it was killed by a signal");
 	if (WEXITSTATUS(status))
-		return share->text[0] ? -1 : broken(share, "cannot plan the container with ", python, "it gave no reason");
+		return share->text[0] ? -1 : bb_broken(share, "cannot plan the container with ", python, "it gave no reason");
 	if (out->length > out->size)
-		return broken(share, "cannot use the plan of ", python, "its program is longer than 1 MiB");
+		return bb_broken(share, "cannot use the plan of ", python, "its program is longer than 1 MiB");
 	share->program_size = out->length;
 	return 0;
 }
@@ -142,14 +141,14 @@ int bb_plan(struct bb_share *share, const struct bb_request *request)
 	bool complete;
 	pid_t child;
 
-	if (find_python(python, sizeof python) < 0)
-		return broken(share, "cannot find ", "the Python of bareboat", "the plugin does not know its own path");
+	if (bb_installed("/venv/bin/python", python, sizeof python) < 0)
+		return bb_broken(share, "cannot find ", "the Python of bareboat", "the plugin does not know its own path");
 	if (pipe2(out_pipe, O_CLOEXEC) < 0 || pipe2(err_pipe, O_CLOEXEC) < 0 || (child = fork()) < 0) {
 		for (int i = 0; i < 2; i++) {
 			bb_close(&out_pipe[i]);
 			bb_close(&err_pipe[i]);
 		}
-		return broken(share, "cannot start ", python, strerrordesc_np(errno));
+		return bb_broken(share, "cannot start ", python, strerrordesc_np(errno));
 	}
 	if (child == 0)
 		execute(python, request, out_pipe[1], err_pipe[1]);

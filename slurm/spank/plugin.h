@@ -3,7 +3,8 @@
  *   local.c    srun, sbatch, salloc: tidies SLURM_CONTAINER on the submitting side
  *   remote.c   slurmstepd, as root: sees that the step has a container and maps the shared region
  *   task.c     each rank, as the user: waits for the container and joins it
- *   helper.c   the process that enters the container for all ranks of a node
+ *   helper.c   the process that has the container made for all ranks of a node
+ *   holder.c   runs the program that enters it
  *   planner.c  runs the Python that makes the program
  *   prolog.c   TaskProlog and --task-prolog, run on the host
  */
@@ -63,8 +64,17 @@ struct bb_request {
 /* helper.c: returns 0 once the helper runs on its own. */
 int bb_helper_start(struct bb_share *share, const struct bb_request *request, struct bb_err *err);
 
+/* holder.c: has a process enter the container and hold it until the descriptor that is returned is closed; fills
+ * share->namespaces, or returns -1 with the reason in share->text. */
+int bb_holder_start(struct bb_share *share);
+
 /* planner.c: fills share->program, or returns -1 with the reason in share->text. */
 int bb_plan(struct bb_share *share, const struct bb_request *request);
+
+/* The path of PREFIX/NAME, where this plugin is PREFIX/lib/slurm/bareboat.so: what the site installed, nothing else. */
+int bb_installed(const char *name, char *path, size_t size);
+/* Writes WHAT PATH: WHY into share->text and returns -1. */
+int bb_broken(struct bb_share *share, const char *what, const char *path, const char *why);
 
 /* prolog.c: runs the site's and the user's task prologs and puts their paths into `paths`. */
 void bb_prologs_run(spank_t sp, char *paths, size_t size);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,7 +112,8 @@ static int entered(struct bytes bytes, uid_t uid, void (*look)(void), struct bb_
 		struct bb_program program;
 		struct bb_err inner = { 0 };
 
-		if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid)))
+		/* As executing a program does. */
+		if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid) || prctl(PR_SET_DUMPABLE, 1)))
 			_exit(98);
 		if (bb_program_open(&program, bytes.data, bytes.size, &inner) < 0 || bb_enter(&program, &inner) < 0) {
 			EXPECT(write(pipe_fds[1], &inner, sizeof inner) == sizeof inner);

@@ -26,18 +26,31 @@ def test_many_variables_of_slurm(srun: Srun, plain: Path) -> None:
     ]
 
 
-def _planners(user: pwd.struct_passwd) -> list[int]:
-    """The processes of the user that plan a container."""
+def _processes(user: pwd.struct_passwd, word: str) -> list[int]:
+    """The user's processes with ``word`` in their command line."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if directory.stat().st_uid == user.pw_uid and b"launcher.step" in Path(
-                directory, "cmdline"
-            ).read_bytes().split(b"\0"):
+            if f"\nUid:\t{user.pw_uid}\t" in Path(directory, "status").read_text() and (
+                word in Path(directory, "cmdline").read_bytes().decode("utf-8", "replace")
+            ):
                 found.append(int(directory.name))
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def _start(cluster: Testbed, user: pwd.struct_passwd, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["srun", "-N1", *arguments],
+        user=user.pw_uid,
+        group=user.pw_gid,
+        cwd=user.pw_dir,
+        env={"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, **more, **cluster.environment},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def test_a_killed_helper_is_told_once_and_takes_the_planner_along(
@@ -45,23 +58,9 @@ def test_a_killed_helper_is_told_once_and_takes_the_planner_along(
 ) -> None:
     fifo = Path(user.pw_dir, "config.toml")
     os.mkfifo(fifo, 0o644)  # the planner waits for somebody to write
-    process = subprocess.Popen(
-        ["srun", "-N1", "-n3", f"--container={plain}", "true"],
-        user=user.pw_uid,
-        group=user.pw_gid,
-        cwd=user.pw_dir,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "HOME": user.pw_dir,
-            "BAREBOAT_CONFIG": str(fifo),
-            **cluster.environment,
-        },
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_until(lambda: bool(_planners(user)))
-    (planner,) = _planners(user)
+    process = _start(cluster, user, "-n3", f"--container={plain}", "true", BAREBOAT_CONFIG=str(fifo))
+    wait_until(lambda: bool(_processes(user, "launcher.step")))
+    (planner,) = _processes(user, "launcher.step")
     helper = int(Path(f"/proc/{planner}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(helper, signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
@@ -71,4 +70,44 @@ def test_a_killed_helper_is_told_once_and_takes_the_planner_along(
         "bareboat: n1: the process that makes the container was ended from outside; "
         "see the node's kernel log (out of memory?) and try again"
     )
-    wait_until(lambda: not _planners(user))
+    wait_until(lambda: not _processes(user, "launcher.step"))
+
+
+def _hold_up(cluster: Testbed, user: pwd.struct_passwd, plain: Path) -> subprocess.Popen[str]:
+    """Start a step whose second rank waits for a file `go`, and wait until its container stands."""
+    Path(user.pw_dir, "go").unlink(missing_ok=True)
+    prolog = Path(user.pw_dir, "prolog.sh")
+    prolog.write_text(
+        f"#!/bin/sh\n[ $SLURM_PROCID = 0 ] || while [ ! -e {user.pw_dir}/go ]; do sleep 0.1; done\n"
+    )
+    prolog.chmod(0o755)
+    process = _start(cluster, user, "-n2", f"--task-prolog={prolog}", f"--container={plain}", "true")
+    wait_until(lambda: bool(_processes(user, "--hold")))
+    return process
+
+
+def test_the_memory_of_roots_daemon_is_not_for_the_user(
+    cluster: Testbed, plain: Path, user: pwd.struct_passwd
+) -> None:
+    process = _hold_up(cluster, user, plain)
+    copies = _processes(user, "slurmstepd")
+    assert copies
+    for copy in copies:
+        read = subprocess.run(
+            ["cat", f"/proc/{copy}/maps"], user=user.pw_uid, capture_output=True, text=True, check=False
+        )
+        assert read.stdout == ""
+        assert "Permission denied" in read.stderr
+    Path(user.pw_dir, "go").touch()
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 0
+
+
+def test_a_killed_holder_is_named(cluster: Testbed, plain: Path, user: pwd.struct_passwd) -> None:
+    process = _hold_up(cluster, user, plain)
+    (holder,) = _processes(user, "--hold")
+    os.kill(holder, signal.SIGKILL)
+    Path(user.pw_dir, "go").touch()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 125
+    assert "bareboat: n1: cannot open the namespace" in errors
