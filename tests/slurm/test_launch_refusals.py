@@ -17,24 +17,32 @@ from slurm.testbed import Testbed
     [
         (
             "missing",
-            "error: the image {path} does not exist\n"
-            "hint: check the path on the node that runs the step: its /tmp and local disks are its own",
+            (
+                "error: the image {path} does not exist\n"
+                "hint: check the path on the node that runs the step: its /tmp and local disks are its own"
+            ),
         ),
         (
             "closed",
-            "error: cannot read the image {path}: permission denied\n"
-            "hint: ask its owner for read and search permission (chmod o+rx)",
+            (
+                "error: cannot read the image {path}: permission denied\n"
+                "hint: ask its owner for read and search permission (chmod o+rx)"
+            ),
         ),
         (
             "file",
-            "error: {path} is not an image: it is a file of no known image format\n"
-            "hint: name the directory that holds the image's root file system",
+            (
+                "error: {path} is not an image: it is a file of no known image format\n"
+                "hint: name the directory that holds the image's root file system"
+            ),
         ),
         (
             "empty",
-            "error: {path} is not an image: it has none of "
-            "/bin, /usr/bin, /etc, /lib, /lib64, /usr/lib, /sbin, /usr/sbin\n"
-            "hint: name the directory that holds the image's root file system",
+            (
+                "error: {path} is not an image: it has none of "
+                "/bin, /usr/bin, /etc, /lib, /lib64, /usr/lib, /sbin, /usr/sbin\n"
+                "hint: name the directory that holds the image's root file system"
+            ),
         ),
     ],
 )
