@@ -45,15 +45,19 @@ static bool is_multi_prog(const char *argument, const char *next, void *data)
 	return !strcmp(argument, "--multi-prog");
 }
 
-static bool take_prolog(const char *argument, const char *next, void *data)
-{
-	static const char option[] = "--task-prolog";
-	const char **value = data;
+struct option_value {
+	const char *option, *value;
+};
 
-	if (strncmp(argument, option, sizeof option - 1))
+static bool take_value(const char *argument, const char *next, void *data)
+{
+	struct option_value *wanted = data;
+	size_t length = strlen(wanted->option);
+
+	if (strncmp(argument, wanted->option, length))
 		return false;
-	argument += sizeof option - 1;
-	*value = *argument == '=' ? argument + 1 : next;
+	argument += length;
+	wanted->value = *argument == '=' ? argument + 1 : next;
 	return *argument == '=' || !*argument;
 }
 
@@ -61,8 +65,22 @@ void bb_local_init(void)
 {
 	/* srun sets SLURM_CONTAINER only where it is not set, so a value that sbatch or salloc left behind would put a
 	 * step without the flag into the container.  The interactive step of `salloc --container` is the exception:
-	 * that srun is salloc's own, and has no other way to learn of the container. */
+	 * that srun is salloc's own, and has no other way to learn of the container.  No option has been read yet, so an
+	 * argument of the application is taken for one until drop_inherited. */
 	if (!any_argument(INT_MAX, is_interactive, NULL))
+		unsetenv(BB_CONTAINER);
+}
+
+/* Mends what bb_local_init could not know: the --interactive that it saw was the application's. */
+static void drop_inherited(void)
+{
+	struct option_value container = { .option = "--container" };
+
+	if (any_argument(optind, is_interactive, NULL) || !any_argument(INT_MAX, is_interactive, NULL))
+		return;
+	if (any_argument(optind, take_value, &container))
+		setenv(BB_CONTAINER, container.value, 1);
+	else
 		unsetenv(BB_CONTAINER);
 }
 
@@ -100,9 +118,13 @@ static void make_absolute(const char *image)
 
 void bb_local_post_opt(spank_t sp)
 {
-	const char *image = getenv(BB_CONTAINER), *prolog = NULL;
+	struct option_value prolog = { .option = "--task-prolog" };
+	const char *image;
 
 	(void)sp;
+	/* Slurm has read its options by now, and getopt(3) tells where they ended: what follows is the application's. */
+	drop_inherited();
+	image = getenv(BB_CONTAINER);
 	if (!image)
 		return;
 	if (!image[0]) {
@@ -111,10 +133,9 @@ void bb_local_post_opt(spank_t sp)
 	}
 	refuse_oci();
 	make_absolute(image);
-	/* No spank_item carries these to the nodes; variables do.  Slurm has read its options by now, and getopt(3) tells
-	 * where they ended: what follows is the application's. */
-	if (any_argument(optind, take_prolog, &prolog))
-		setenv(BB_TASK_PROLOG, prolog, 1);
+	/* No spank_item carries these to the nodes; variables do. */
+	if (any_argument(optind, take_value, &prolog))
+		setenv(BB_TASK_PROLOG, prolog.value, 1);
 	else
 		unsetenv(BB_TASK_PROLOG);
 	if (any_argument(optind, is_multi_prog, NULL))

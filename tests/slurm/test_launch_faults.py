@@ -19,6 +19,19 @@ def test_the_applications_arguments_are_not_sruns(srun: Srun, plain: Path, argum
     assert good(srun(f"--container={plain}", "echo", argument, "/bin/false")) == [f"{argument} /bin/false"]
 
 
+def test_an_argument_of_the_application_keeps_no_inherited_container(
+    srun: Srun, plain: Path, tiny: Path
+) -> None:
+    """--interactive is how salloc's own srun is told from others, which inherit no container."""
+    command = ("sh", "-c", "cat /etc/debian_version", "--interactive")
+    host = Path("/etc/debian_version").read_text().strip()
+    assert good(srun(*command, SLURM_CONTAINER=str(plain))) == [host]
+    for flag in (["--container", str(plain)], [f"--container={plain}"]):
+        assert good(srun(*flag, *command, SLURM_CONTAINER=str(tiny))) == [
+            (plain / "etc/debian_version").read_text().strip()
+        ]
+
+
 def test_many_variables_of_slurm(srun: Srun, plain: Path) -> None:
     many = {f"SLURM_BAREBOAT_TEST_{number}": "x" for number in range(1100)}
     assert good(srun(f"--container={plain}", "sh", "-c", "env | grep -c SLURM_BAREBOAT_TEST_", **many)) == [
