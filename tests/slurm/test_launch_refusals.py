@@ -19,7 +19,8 @@ from slurm.testbed import Testbed
             "missing",
             (
                 "error: the image {path} does not exist\n"
-                "hint: check the path on the node that runs the step: its /tmp and local disks are its own"
+                "hint: check the path; a step looks it up on each of its nodes, "
+                "whose /tmp and local disks are their own"
             ),
         ),
         (
