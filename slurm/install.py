@@ -178,8 +178,8 @@ def _refuse_other_slurm(file: Path, prefix: Path) -> None:
     if any(entry.path == plugin_of(prefix) for entry in entries):
         raise SlurmError(
             f"{prefix} serves another Slurm: {old.plugstack} loads its plugin, not {file}",
-            hint=f"to renew it: --plugstack {old.plugstack}, or its SLURM_CONF; for {file}: another --prefix, or "
-            "uninstall first",
+            hint=f"to renew it: --plugstack {old.plugstack}, or its SLURM_CONF; for {file}: another "
+            "--prefix, or uninstall first",
         )
 
 
