@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "plugin.h"
@@ -154,6 +155,8 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	int nobody = 0;
 	bool first;
 
+	/* proctrack/linuxproc signals no process that is called as slurmstepd is, so a step could not be cancelled here. */
+	prctl(PR_SET_NAME, "bareboat");
 	/* Slurm runs them after this, inside the container, where they are not: here is their place. */
 	bb_prologs_run(sp, prologs + strlen(prologs), sizeof prologs - strlen(prologs));
 	first = atomic_compare_exchange_strong(&share->claimant, &nobody, getpid());

@@ -86,6 +86,21 @@ def test_a_killed_helper_is_told_once_and_takes_the_planner_along(
     wait_until(lambda: not _processes(user, "launcher.step"))
 
 
+def test_a_step_can_be_cancelled_while_its_plan_hangs(
+    cluster: Testbed, plain: Path, user: pwd.struct_passwd
+) -> None:
+    fifo = Path(user.pw_dir, "never.toml")
+    os.mkfifo(fifo, 0o644)
+    arguments = ("-n3", "--job-name=hangs", f"--container={plain}", "true")
+    process = _start(cluster, user, *arguments, BAREBOAT_CONFIG=str(fifo))
+    wait_until(lambda: bool(_processes(user, "launcher.step")))
+    cluster.run(["scancel", "--name=hangs", "--user", user.pw_name])
+    wait_until(lambda: not _processes(user, "slurmstepd"))
+    wait_until(lambda: not _processes(user, "launcher.step"))
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+
+
 def _hold_up(cluster: Testbed, user: pwd.struct_passwd, plain: Path) -> subprocess.Popen[str]:
     """Start a step whose second rank waits for a file `go`, and wait until its container stands."""
     Path(user.pw_dir, "go").unlink(missing_ok=True)
