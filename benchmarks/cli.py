@@ -33,9 +33,9 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            click.echo(f"bareboat: {error}", err=True)
+            click.echo(f"bareboat: error: {error}", err=True)
             if error.hint:
-                click.echo(f"  hint: {error.hint}", err=True)
+                click.echo(f"bareboat: hint: {error.hint}", err=True)
             ctx.exit(FAILED)
 
 

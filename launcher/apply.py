@@ -47,8 +47,8 @@ def run(program: bytes, argv: Sequence[str]) -> NoReturn:
         view = memoryview(program)
         while view:
             view = view[os.write(fd, view) :]
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the caller closed it
+            stream.flush()
         os.execv(enter, [enter, f"/proc/self/fd/{fd}", "--", *argv])
     except OSError as error:
         raise BareboatError(f"cannot execute {enter}: {error.strerror}") from error

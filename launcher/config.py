@@ -84,7 +84,10 @@ def read_config(path: str, *, required: bool) -> SiteConfig:
     except FileNotFoundError as error:
         if not required:
             return SiteConfig()
-        raise BareboatError(f"cannot read the configuration {path}: it does not exist") from error
+        raise BareboatError(
+            f"cannot read the configuration {path}: it does not exist",
+            hint="check BAREBOAT_CONFIG and --config; a step reads the file on each of its nodes",
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise BareboatError(f"cannot read the configuration {path}: {reason}") from error

@@ -161,7 +161,7 @@ def _undisturbed() -> None:
 def _prepare(made: ExitStack, steps: Steps) -> Stage:
     """Make everything; what is to be taken down is on ``made`` before it is made."""
     from slurm.install import install
-    from slurm.testbed import Testbed, images
+    from slurm.testbed import Testbed, images, leftovers
     from slurm.testbed.account import temporary_user
 
     if os.geteuid() != 0:
@@ -170,6 +170,11 @@ def _prepare(made: ExitStack, steps: Steps) -> Stage:
         image = images.get_image(IMAGE, progress=tell)
     with steps("the same program compiled for this host") as tell:
         programs = images.host_programs(MPI, progress=tell)
+    directory = Path(tempfile.mkdtemp(prefix=f"bareboat-demo-{os.getpid()}-", dir=PREFIX_PARENT))
+    made.callback(shutil.rmtree, directory)
+    # Before that, when all else is down: a stopped installation may have children that still write there.
+    made.callback(leftovers.end_descendants)
+    directory.chmod(0o755)
     with steps("an unprivileged user"):
         user = made.enter_context(temporary_user("bareboat-demo"))
     with steps(f"a Slurm of {NODES} nodes") as tell:
@@ -177,10 +182,7 @@ def _prepare(made: ExitStack, steps: Steps) -> Stage:
         made.callback(testbed.down)
         testbed.up()
     with steps("bareboat installed, and its plugin in that Slurm") as tell:
-        prefix = Path(tempfile.mkdtemp(prefix="bareboat-demo-", dir=PREFIX_PARENT))
-        made.callback(shutil.rmtree, prefix)
-        prefix.chmod(0o755)
-        install(prefix, environment=testbed.environment, progress=tell)
+        install(directory / "bareboat", environment=testbed.environment, progress=tell)
     return Stage(image=image, programs=programs, testbed=testbed, user=user)
 
 

@@ -91,7 +91,13 @@ def prepare(
                 raise
             problems.append(f"{error}; {error.hint}" if error.hint else str(error))
     mpi = decide_mpi(
-        view, request.mpi, config, image=directory.path, programs=tuple(found), environment=inside
+        view,
+        request.mpi,
+        config,
+        image=directory.path,
+        programs=tuple(found),
+        environment=inside,
+        step=step,
     )
     return make_plan(
         request,

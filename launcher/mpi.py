@@ -11,8 +11,9 @@ from launcher.errors import BareboatError
 from launcher.plan import MPI_DIR, MpiDecision
 
 if TYPE_CHECKING:
-    from mpi_abi import HostMpi, Verdict
+    from mpi_abi import Closure, HostMpi, Verdict
     from mpi_abi.rootfs import RootView
+    from slurm.step import StepFacts
 
 
 def decide_mpi(
@@ -23,6 +24,7 @@ def decide_mpi(
     image: str,
     programs: Sequence[str],
     environment: Mapping[str, str],
+    step: StepFacts | None = None,
 ) -> MpiDecision:
     """Find the MPI in the container and on the host, and decide whose the programs get.
 
@@ -33,7 +35,7 @@ def decide_mpi(
     if mode is MpiMode.IMAGE:
         return MpiDecision(mode)
     decisions = [
-        _decide(view, mode, config, image=image, program=program, environment=environment)
+        _decide(view, mode, config, image=image, program=program, environment=environment, step=step)
         for program in programs or ("",)
     ]
     whole = _merge(decisions)
@@ -54,6 +56,7 @@ def _decide(
     image: str,
     program: str,
     environment: Mapping[str, str],
+    step: StepFacts | None,
 ) -> MpiDecision:
     import mpi_abi
 
@@ -73,7 +76,31 @@ def _decide(
         raise refusal(verdict, image)
     swap = mpi_abi.make_swap(facts, host, closure, private_dir=MPI_DIR)
     risk = f"the host's MPI does not fit and is used all the same: {_texts(verdict)}" if forced else ""
-    return replace(_decision(mode, verdict), swap=swap, warning=risk)
+    linked = facts.source is mpi_abi.MpiSource.TREE
+    alone = lonely_ranks(host, closure, step) if step and linked else ""
+    return replace(_decision(mode, verdict), swap=swap, warning="; ".join(filter(None, (risk, alone))))
+
+
+def lonely_ranks(host: HostMpi, closure: Closure, step: StepFacts) -> str:
+    """Say why the ranks of a step would not find each other, each starting alone; "" where they would.  Pure.
+
+    Only of what srun certainly offers: other types than these (SLURM_MPI_TYPE, srun(1)) are a site's own.
+    """
+    from mpi_abi.families import stem, tables
+
+    # Not set under --mpi=none (Slurm 22.05).
+    offered = dict(step.environment).get("SLURM_MPI_TYPE") or step.pmi.value
+    kind = "pmix" if offered.startswith("pmix") else offered
+    spoken = tables().wire_up(host.family)
+    pmix = any(stem(file.soname) == "libpmix" for file in closure.files)
+    if step.task_count < 2 or not spoken or kind not in {"none", "pmi2", "pmix"}:
+        return ""
+    if kind in spoken or (kind == "pmix" and pmix):
+        return ""
+    return (
+        f"under --mpi={offered}, {host.title} starts each of the {step.task_count} ranks alone, "
+        f"as rank 0 of 1; use srun --mpi={spoken[0]}"
+    )
 
 
 def _merge(decisions: Sequence[MpiDecision]) -> MpiDecision:

@@ -43,7 +43,8 @@ def check(image: str, app: tuple[str, ...], prefixes: tuple[str, ...], *, as_jso
 
     try:
         if not Path(image).is_dir():
-            raise AbiError(f"{image}: not a directory", hint="give the directory of an unpacked image")
+            what = "is not a directory" if Path(image).exists() else "does not exist"
+            raise AbiError(f"the image {image} {what}", hint="give the directory of an unpacked image")
         view = RootView(image)
         facts = probe_image(view, program=_find_program(view, app[0]) if app else None, environment={})
         hosts = probe_host(prefixes=prefixes)
@@ -95,7 +96,7 @@ def _print_json(value: object) -> None:
 
 
 def _fail(error: AbiError) -> NoReturn:
-    click.echo(f"bareboat: {error}", err=True)
+    click.echo(f"bareboat: error: {error}", err=True)
     if error.hint:
         click.echo(f"bareboat: hint: {error.hint}", err=True)
     sys.exit(125)

@@ -16,13 +16,18 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One MPI family: the symbols that tell it, and whether its members can stand in for each other."""
+    """One MPI family: the symbols that tell it, and whether its members can stand in for each other.
+
+    ``wire_up`` are the interfaces by which its ranks find each other through srun, where a rank that finds
+    none starts alone and says nothing; () where it says so itself.
+    """
 
     name: str
     title: str
     objects: tuple[str, ...]
     without: tuple[str, ...] = ()
     version_object: str = ""
+    wire_up: tuple[str, ...] = ()
     swappable: bool = True
 
 
@@ -80,6 +85,10 @@ class Tables:
     def title(self, family: str) -> str:
         """What people call a family."""
         return self.families[family].title if family in self.families else family
+
+    def wire_up(self, family: str) -> tuple[str, ...]:
+        """By what the ranks of a family find each other, () where none of them starts alone unsaid."""
+        return self.families[family].wire_up if family in self.families else ()
 
     def role_title(self, role: str) -> str:
         """What a role is, in words."""

@@ -67,6 +67,7 @@ def install(
     check_prefix(prefix)
     file = plugstack_file or plugstack.find(environment)
     _refuse_other_bareboat(file, prefix)
+    _refuse_other_slurm(file, prefix)
     interpreter = build.find_interpreter(python)
     headers, slurm_version = build.find_headers(slurm_include)
     what = payload.find_payload()
@@ -88,8 +89,6 @@ def install(
         build.set_modes(stage)
         progress(f"putting it into {prefix}")
         _swap(stage, prefix)
-    if old is not None and old.plugstack != str(file):
-        _take_line(Path(old.plugstack), prefix, made=old.plugstack_made)
     _write_line(file, prefix)
     return record
 
@@ -168,6 +167,20 @@ def _refuse_other_bareboat(file: Path, prefix: Path) -> None:
                 f"{entry.file} loads another bareboat already: {entry.path}",
                 hint="uninstall that one first (bareboat slurm uninstall --prefix ...), or remove the line",
             )
+
+
+def _refuse_other_slurm(file: Path, prefix: Path) -> None:
+    """An installation knows one file with its line, and uninstall takes away that one."""
+    old = manifest.read(prefix)
+    if old is None or old.plugstack == str(file) or not Path(old.plugstack).exists():
+        return
+    entries = plugstack.bareboats(plugstack.read_entries(Path(old.plugstack)))
+    if any(entry.path == plugin_of(prefix) for entry in entries):
+        raise SlurmError(
+            f"{prefix} serves another Slurm: {old.plugstack} loads its plugin, not {file}",
+            hint=f"to renew it: --plugstack {old.plugstack}, or its SLURM_CONF; for {file}: another "
+            "--prefix, or uninstall first",
+        )
 
 
 def _made_before(old: Manifest | None, file: Path) -> bool:

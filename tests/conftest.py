@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import shutil
 import tempfile
@@ -85,7 +86,7 @@ def user() -> Iterator[pwd.struct_passwd]:
 @pytest.fixture
 def shared_path() -> Iterator[Path]:
     """An empty directory that all users and all nodes of a testbed see: a node has a /tmp of its own."""
-    path = Path(tempfile.mkdtemp(prefix="bareboat-test-", dir="/var/tmp"))
+    path = Path(tempfile.mkdtemp(prefix=f"bareboat-test-{os.getpid()}-", dir="/var/tmp"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)

@@ -7,6 +7,8 @@
 
 /* Moves the calling single-threaded process into new user and mount namespaces whose root is the program's; `mapper` as
  * for bb_idmap_unshare.
+ * It must have been executed as the user: /proc/self of one that changed its uid is root's (proc(5)), and nothing that was
+ * root's may be made dumpable, which lets the user read its memory.
  * On failure the process may be left half way in them: it has to exit. */
 int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, struct bb_err *err);
 

@@ -47,6 +47,10 @@ static const struct {
 	{ EACCES, "open the image", "the user must be able to read it on every node of the step" },
 	{ ENOENT, "bind", "the source of a mount must exist on every node of the step" },
 	{ ENOENT, "enter the working directory", "choose one with --chdir that exists in the container" },
+	{ EPERM, "mount", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
+	{ EINVAL, "lay an overlay over",
+	  "nothing may be mounted inside the directory of an image that lacks mount points; "
+	  "`bareboat plan` names those that it lacks" },
 	{ EACCES, "mount", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
 };
 

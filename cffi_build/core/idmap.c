@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #include "sys.h"
 
@@ -40,10 +39,6 @@ int bb_idmap_unshare(const struct bb_mapper *mapper, struct bb_err *err)
 
 	identity_map(uid_map, sizeof uid_map, uid);
 	identity_map(gid_map, sizeof gid_map, gid);
-	/* A process that changed its uid (slurmstepd's tasks do) is not dumpable, its /proc/self belongs to root, and
-	 * the map could not be written (proc(5)). */
-	if (prctl(PR_SET_DUMPABLE, 1) < 0)
-		return bb_fail(err, errno, "make dumpable", "the process");
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return bb_fail(err, errno, "create a user namespace", "");
 	if (write_proc("/proc/self/uid_map", uid_map, err) < 0)

@@ -20,6 +20,17 @@ int bb_namespaces_open(struct bb_err *err);
 /* Fills in the namespaces that the calling process is in now. */
 int bb_namespaces_self(int directory, struct bb_namespaces *namespaces, struct bb_err *err);
 
+/* What a process that enters for others tells them, each in one write(2): that it wants its groups mapped (the answer is
+ * one byte, BB_MAPPED or another), then how it ended. */
+enum bb_told { BB_ENTERED, BB_NOT_ENTERED, BB_ASKS_FOR_GROUPS };
+enum { BB_MAPPED = 'y' };
+
+struct bb_entered {
+	enum bb_told told;
+	struct bb_err err; /* where it failed */
+	struct bb_namespaces namespaces;
+};
+
 /* Moves the calling single-threaded process into them. */
 int bb_join(const struct bb_namespaces *namespaces, struct bb_err *err);
 

@@ -23,14 +23,14 @@ int bb_mount_clone(int dir, const char *path, unsigned attributes, const char *o
 	return fd;
 }
 
-static int finish(int *fs, unsigned attributes, const char *type, struct bb_err *err)
+static int finish(int *fs, unsigned attributes, const char *operation, const char *path, struct bb_err *err)
 {
 	int fd = -1;
 
 	if (sys_fsconfig(*fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
 		fd = sys_fsmount(*fs, FSMOUNT_CLOEXEC, attributes);
 	bb_close(fs);
-	return fd < 0 ? bb_fail(err, errno, "mount", type) : fd;
+	return fd < 0 ? bb_fail(err, errno, operation, path) : fd;
 }
 
 /* Sets one KEY=VALUE (or a bare KEY) that ends at `end`. */
@@ -69,7 +69,7 @@ int bb_mount_tmpfs(const char *options, struct bb_err *err)
 		}
 		option = *end ? end + 1 : end;
 	}
-	return finish(&fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, "tmpfs", err);
+	return finish(&fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, "mount", "tmpfs", err);
 }
 
 static int set_layer(int fs, const char *key, int layer)
@@ -93,7 +93,8 @@ int bb_mount_overlay(int lower, int upper, int work, struct bb_err *err)
 		bb_close(&fs);
 		return bb_fail(err, errno, "set overlay options", "");
 	}
-	return finish(&fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, "overlay", err);
+	return finish(&fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, "lay an overlay over",
+		      "the image", err);
 }
 
 int bb_mount_attach(int mount, int target, const char *path, struct bb_err *err)

@@ -85,7 +85,9 @@ static int make_below(int dir, const char *name, bool directory)
 			return -1;
 		return openat(dir, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
 	}
-	fd = openat(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0 && errno != EEXIST)
+		return -1;
 	bb_close(&fd);
 	return openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }

@@ -1,5 +1,8 @@
 /* bareboat-enter PROGRAM -- APP [ARG...]: runs a program's plan in this process and then the application, in place.
  * An AppArmor profile, which some systems ask for before they allow user namespaces, can name this file.
+ * bareboat-enter --hold PROGRAM GROUPS [NAME=VALUE...]: enters, writes a struct bb_entered to standard output, and holds
+ * the namespaces until standard input ends.  The values are for the program's placeholders; GROUPS is "asked" where
+ * standard input answers whether somebody else has mapped the groups.  The SPANK plugin's helper runs it.
  * Exit codes: 125 bareboat failed, 126 APP cannot be executed, 127 APP was not found, else the application's own. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -124,21 +127,77 @@ static int run(char **argv)
 	return code;
 }
 
-int main(int argc, char **argv)
+static int load(const char *path, struct bb_program *program, struct bb_err *err)
 {
 	static char data[BB_PROGRAM_MAX + 1];
+	size_t length = 0;
+
+	return read_program(path, data, sizeof data, &length, err) < 0 ? -1 : bb_program_open(program, data, length, err);
+}
+
+static bool ask_for_groups(void *data)
+{
+	const struct bb_entered question = { .told = BB_ASKS_FOR_GROUPS };
+	char answer = 0;
+
+	(void)data;
+	return write(STDOUT_FILENO, &question, sizeof question) == sizeof question && read(STDIN_FILENO, &answer, 1) == 1 &&
+	       answer == BB_MAPPED;
+}
+
+/* Splits NAME=VALUE arguments; those beyond the list's size are dropped. */
+static void read_values(char **arguments, struct bb_value *values, size_t size)
+{
+	size_t count = 0;
+
+	for (; *arguments && count + 1 < size; arguments++) {
+		char *equals = strchr(*arguments, '=');
+
+		if (!equals)
+			continue;
+		*equals = '\0';
+		values[count++] = (struct bb_value){ .name = *arguments, .value = equals + 1 };
+	}
+	values[count] = (struct bb_value){ .name = NULL };
+}
+
+static int hold(const char *path, const char *groups, char **arguments)
+{
+	const struct bb_mapper mapper = { .map = ask_for_groups };
+	struct bb_entered entered = { .told = BB_NOT_ENTERED };
+	struct bb_value values[16];
+	struct bb_program program;
+	int directory = bb_namespaces_open(&entered.err);
+	char byte;
+
+	if (directory >= 0 && load(path, &program, &entered.err) == 0) {
+		read_values(arguments, values, sizeof values / sizeof *values);
+		program.values = values;
+		if (bb_enter(&program, strcmp(groups, "asked") ? NULL : &mapper, &entered.err) == 0 &&
+		    bb_namespaces_self(directory, &entered.namespaces, &entered.err) == 0)
+			entered.told = BB_ENTERED;
+	}
+	if (write(STDOUT_FILENO, &entered, sizeof entered) != sizeof entered || entered.told != BB_ENTERED)
+		return FAILED;
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
 	struct bb_environment environment = { .get = get, .set = set, .unset = unset };
 	struct bb_program program;
 	struct bb_err err;
 	char text[2048];
-	size_t length;
 
+	if (argc >= 4 && !strcmp(argv[1], "--hold"))
+		return hold(argv[2], argv[3], argv + 4);
 	if (argc < 4 || strcmp(argv[2], "--") != 0) {
 		fprintf(stderr, "usage: bareboat-enter PROGRAM -- APP [ARG...]\n");
 		return 2;
 	}
-	if (read_program(argv[1], data, sizeof data, &length, &err) < 0 ||
-	    bb_program_open(&program, data, length, &err) < 0 || bb_enter(&program, NULL, &err) < 0 ||
+	if (load(argv[1], &program, &err) < 0 || bb_enter(&program, NULL, &err) < 0 ||
 	    bb_settle(&program, &environment, &err) < 0) {
 		bb_err_text(&err, text, sizeof text);
 		fprintf(stderr, "bareboat: %s\n", text);

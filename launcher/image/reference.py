@@ -85,7 +85,7 @@ def _missing(name: str, path: str) -> BareboatError:
             f"the image {path} does not exist",
             hint="the shell expands ~ only at the start of a word: write $HOME",
         )
-    hint = "check the path on the node that runs the step: its /tmp and local disks are its own"
+    hint = "check the path; a step looks it up on each of its nodes, whose /tmp and local disks are their own"
     return BareboatError(f"the image {path} does not exist", hint=hint)
 
 

@@ -2,11 +2,10 @@
 
 #include <string.h>
 
-/* The value of --task-prolog, which stands behind "=" or is the next argument; NULL where this is another one. */
-static const char *task_prolog(const char *argument, const char *next)
+/* The value of `option`, which stands behind "=" or is the next argument; NULL where this is another one. */
+static const char *value_of(const char *option, const char *argument, const char *next)
 {
-	static const char option[] = "--task-prolog";
-	size_t length = sizeof option - 1;
+	size_t length = strlen(option);
 
 	if (strncmp(argument, option, length))
 		return NULL;
@@ -15,16 +14,18 @@ static const char *task_prolog(const char *argument, const char *next)
 	return argument[length] ? NULL : next;
 }
 
-void bb_arguments_read(const char *text, size_t size, struct bb_arguments *arguments)
+void bb_arguments_read(const char *text, size_t size, int count, struct bb_arguments *arguments)
 {
 	*arguments = (struct bb_arguments){ .interactive = false };
-	for (const char *at = text, *next; at < text + size && strcmp(at, "--") != 0; at = next) {
+	for (const char *at = text, *next; at < text + size && count-- > 0 && strcmp(at, "--") != 0; at = next) {
 		next = at + strlen(at) + 1;
 		if (!strcmp(at, "--interactive"))
 			arguments->interactive = true;
 		else if (!strcmp(at, "--multi-prog"))
 			arguments->multi_prog = true;
+		else if (!arguments->container && (arguments->container = value_of("--container", at, next)))
+			continue;
 		else if (!arguments->task_prolog)
-			arguments->task_prolog = task_prolog(at, next);
+			arguments->task_prolog = value_of("--task-prolog", at, next);
 	}
 }

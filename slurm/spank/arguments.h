@@ -8,11 +8,12 @@
 struct bb_arguments {
 	bool interactive;        /* --interactive, with which salloc starts its own srun */
 	bool multi_prog;         /* --multi-prog */
-	const char *task_prolog; /* the value of --task-prolog, a part of the text; NULL where it was not given */
+	const char *container;   /* the value of --container, a part of the text; NULL where it was not given */
+	const char *task_prolog; /* the same of --task-prolog */
 };
 
-/* Reads the `size` bytes of /proc/PID/cmdline (proc(5)) at `text`: arguments, each ended by NUL, up to "--".  The last
- * one may be cut off; two NULs of the caller's follow the text. */
-void bb_arguments_read(const char *text, size_t size, struct bb_arguments *arguments);
+/* Reads the `size` bytes of /proc/PID/cmdline (proc(5)) at `text`: arguments, each ended by NUL, the first `count` of them
+ * and at most up to "--".  The last one may be cut off; two NULs of the caller's follow the text. */
+void bb_arguments_read(const char *text, size_t size, int count, struct bb_arguments *arguments);
 
 #endif

@@ -1,5 +1,5 @@
 /* The user's groups in the container.  A process without root may map only its own gid; so, as root, slurmstepd forks a
- * child that waits for the helper's namespace, maps the groups that Slurm's credential gives the job, and leaves.  It
+ * child that waits for the holder's namespace, maps the groups that Slurm's credential gives the job, and leaves.  It
  * does nothing else, and takes nothing from the user but a pid, which it checks. */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -107,7 +107,7 @@ static void wait_for_helper(struct bb_share *share, const struct offer *offer)
 	while ((mapping = atomic_load(&share->mapping)) == BB_MAP_IDLE && bb_now() < limit && bb_alive(share->stepd))
 		bb_futex_wait(&share->mapping, BB_MAP_IDLE);
 	if (mapping == BB_MAP_ASKED) {
-		bool done = map_groups(offer, atomic_load(&share->helper));
+		bool done = map_groups(offer, atomic_load(&share->holder));
 
 		atomic_store(&share->mapping, done ? BB_MAP_DONE : BB_MAP_FAILED);
 		bb_futex_wake(&share->mapping);

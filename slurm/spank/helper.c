@@ -1,5 +1,5 @@
-/* The helper: enters the container once for all ranks of a node, and holds its namespaces until the last one has
- * joined.  A child of nobody in the step, so that no rank's end takes it along or waits for it. */
+/* The helper: has the container made once for all ranks of a node, and kept until the last one has joined.  A child of
+ * nobody in the step, so that no rank's end takes it along or waits for it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "enter.h"
 #include "plugin.h"
 #include "sys.h"
 
@@ -30,23 +29,6 @@ static void detach(void)
 	sys_close_range(3, ~0U, 0);
 }
 
-static int enter(struct bb_share *share)
-{
-	struct bb_program program;
-	struct bb_err err;
-	int namespaces = bb_namespaces_open(&err);
-	int rc = namespaces < 0 ? -1 : bb_program_open(&program, share->program, share->program_size, &err);
-
-	if (rc == 0)
-		rc = bb_enter(&program, &err);
-	if (rc == 0)
-		rc = bb_namespaces_self(namespaces, &share->namespaces, &err);
-	if (rc < 0)
-		bb_err_text(&err, share->text, sizeof share->text);
-	bb_close(&namespaces);
-	return rc;
-}
-
 static void hold(struct bb_share *share)
 {
 	long limit = bb_now() + JOIN_SECONDS;
@@ -56,21 +38,73 @@ static void hold(struct bb_share *share)
 		bb_futex_wait(&share->joined, joined);
 }
 
-static void help(struct bb_share *share, const struct bb_request *request) __attribute__((noreturn));
-
-static void help(struct bb_share *share, const struct bb_request *request)
+/* Takes the program out of the entry in share->entry, if that is one. */
+static int open_entry(struct bb_share *share, struct bb_entry *entry, struct bb_err *err)
 {
+	if (bb_entry_open(entry, share->entry, share->entry_size, err) < 0)
+		return -1;
+	share->program = (size_t)(entry->program - share->entry);
+	share->program_size = entry->program_size;
+	return 0;
+}
+
+/* An entry that every guard says still holds. */
+static bool take_cached(struct bb_share *share, int cache)
+{
+	struct bb_entry entry;
+	struct bb_err ignored;
+	const char *broken;
+
+	share->entry_size = bb_cache_load(cache, &share->key, share->entry, sizeof share->entry);
+	share->cached = share->entry_size && open_entry(share, &entry, &ignored) == 0 && bb_entry_holds(&entry, &broken);
+	return share->cached;
+}
+
+/* Finds or makes the program. */
+static int obtain(struct bb_share *share, const struct bb_request *request)
+{
+	struct bb_entry entry;
+	struct bb_err err;
+	int rc = 0, cache = request->cache[0] ? bb_cache_open(request->cache, &err) : -1;
+
+	if (cache < 0 || !take_cached(share, cache)) {
+		rc = bb_plan(share, request);
+		if (rc == 0 && open_entry(share, &entry, &err) < 0) {
+			bb_err_text(&err, share->text, sizeof share->text);
+			rc = -1;
+		}
+		/* What comes with a warning is planned each time, so that the warning is heard each time. */
+		if (rc == 0 && cache >= 0 && entry.cacheable && !share->text[0])
+			bb_cache_store(cache, &share->key, share->entry, share->entry_size);
+	}
+	bb_close(&cache);
+	return rc;
+}
+
+static void help(struct bb_share *share, const struct bb_request *request, const struct bb_step_values *values)
+	__attribute__((noreturn));
+
+static void help(struct bb_share *share, const struct bb_request *request, const struct bb_step_values *values)
+{
+	unsigned long long start = bb_now_us();
+	int leash = -1;
+
 	detach();
-	if (bb_plan(share, request) < 0 || enter(share) < 0) {
+	if (obtain(share, request) == 0)
+		leash = bb_holder_start(share, values);
+	if (leash < 0) {
 		bb_decide(share, BB_BROKEN);
 		_exit(BB_FAILED);
 	}
+	share->entered = bb_now_us() - start;
 	if (bb_decide(share, BB_READY))
 		hold(share);
+	bb_close(&leash);
 	_exit(0);
 }
 
-int bb_helper_start(struct bb_share *share, const struct bb_request *request, struct bb_err *err)
+int bb_helper_start(struct bb_share *share, const struct bb_request *request, const struct bb_step_values *values,
+		    struct bb_err *err)
 {
 	pid_t child = fork();
 	int status = 0;
@@ -79,7 +113,7 @@ int bb_helper_start(struct bb_share *share, const struct bb_request *request, st
 		pid_t helper = fork();
 
 		if (helper == 0)
-			help(share, request);
+			help(share, request, values);
 		/* Not by the helper itself, which may be ended before it gets there. */
 		if (helper > 0)
 			atomic_store(&share->helper, helper);

@@ -1,6 +1,7 @@
 /* The submitting side: srun, sbatch and salloc, as the user. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,8 @@
 /* Slurm's own configuration, of the release that the plugin is built against; weak, should a release hide it. */
 extern slurm_conf_t slurm_conf __attribute__((weak));
 
-/* This process's own arguments. */
-static void read_arguments(struct bb_arguments *arguments)
+/* This process's own arguments, `count` of them. */
+static void read_arguments(int count, struct bb_arguments *arguments)
 {
 	static char line[256 * 1024]; /* only here, in a process that lives for one command */
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
@@ -24,18 +25,34 @@ static void read_arguments(struct bb_arguments *arguments)
 	if (fd >= 0)
 		close(fd);
 	line[length] = line[length + 1] = '\0';
-	bb_arguments_read(line, length, arguments);
+	bb_arguments_read(line, length, count, arguments);
 }
 
 void bb_local_init(void)
 {
-	struct bb_arguments arguments;
+	struct bb_arguments all;
 
 	/* srun sets SLURM_CONTAINER only where it is not set, so a value that sbatch or salloc left behind would put a
 	 * step without the flag into the container.  The interactive step of `salloc --container` is the exception:
-	 * that srun is salloc's own, and has no other way to learn of the container. */
-	read_arguments(&arguments);
-	if (!arguments.interactive)
+	 * that srun is salloc's own, and has no other way to learn of the container.  No option has been read yet, so an
+	 * argument of the application is taken for one until drop_inherited. */
+	read_arguments(INT_MAX, &all);
+	if (!all.interactive)
+		unsetenv(BB_CONTAINER);
+}
+
+/* Mends what bb_local_init could not know: the --interactive that it saw was the application's. */
+static void drop_inherited(void)
+{
+	struct bb_arguments all, own;
+
+	read_arguments(INT_MAX, &all);
+	read_arguments(optind, &own);
+	if (own.interactive || !all.interactive)
+		return;
+	if (own.container)
+		setenv(BB_CONTAINER, own.container, 1);
+	else
 		unsetenv(BB_CONTAINER);
 }
 
@@ -73,10 +90,13 @@ static void make_absolute(const char *image)
 
 void bb_local_post_opt(spank_t sp)
 {
-	const char *image = getenv(BB_CONTAINER);
 	struct bb_arguments arguments;
+	const char *image;
 
 	(void)sp;
+	/* Slurm has read its options by now, and getopt(3) tells where they ended: what follows is the application's. */
+	drop_inherited();
+	image = getenv(BB_CONTAINER);
 	if (!image)
 		return;
 	if (!image[0]) {
@@ -86,7 +106,7 @@ void bb_local_post_opt(spank_t sp)
 	refuse_oci();
 	make_absolute(image);
 	/* No spank_item carries these to the nodes; variables do. */
-	read_arguments(&arguments);
+	read_arguments(optind, &arguments);
 	if (arguments.task_prolog)
 		setenv(BB_TASK_PROLOG, arguments.task_prolog, 1);
 	else

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@
 
 enum { PLAN_SECONDS = 120, ARGUMENTS_MAX = 4096 };
 
-static int broken(struct bb_share *share, const char *what, const char *path, const char *why)
+int bb_broken(struct bb_share *share, const char *what, const char *path, const char *why)
 {
 	size_t at = bb_put(share->text, sizeof share->text, 0, what);
 
@@ -25,14 +26,13 @@ static int broken(struct bb_share *share, const char *what, const char *path, co
 	return -1;
 }
 
-/* PREFIX/venv/bin/python, where this plugin is PREFIX/lib/slurm/bareboat.so: what the site installed, nothing else. */
-static int find_python(char *path, size_t size)
+int bb_installed(const char *name, char *path, size_t size)
 {
 	Dl_info info;
 	const char *end;
 	size_t at;
 
-	if (!dladdr((void *)(uintptr_t)find_python, &info) || !info.dli_fname)
+	if (!dladdr((void *)(uintptr_t)bb_installed, &info) || !info.dli_fname)
 		return -1;
 	end = info.dli_fname + strlen(info.dli_fname);
 	for (int up = 0; up < 3; up++) {
@@ -47,7 +47,7 @@ static int find_python(char *path, size_t size)
 		return -1;
 	memcpy(path, info.dli_fname, at);
 	path[at] = '\0';
-	bb_put(path, size, at, "/venv/bin/python");
+	bb_put(path, size, at, name);
 	return 0;
 }
 
@@ -62,6 +62,8 @@ static void execute(const char *python, const struct bb_request *request, int ou
 	for (char **argument = request->argv; *argument && count < ARGUMENTS_MAX - 1; argument++)
 		argv[count++] = *argument;
 	argv[count] = NULL;
+	/* Nobody else ends it when the helper is ended. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
 	signal(SIGPIPE, SIG_DFL);
@@ -92,15 +94,13 @@ static void take(struct stream *stream)
 		stream->length += (size_t)got;
 }
 
-/* Reads both streams to their ends; false where the time limit came first. */
-static bool drain(struct stream *out, struct stream *err)
+/* Reads both streams to their ends; false where the time limit or the step's end came first. */
+static bool drain(struct stream *out, struct stream *err, long limit, pid_t stepd)
 {
-	long limit = bb_now() + PLAN_SECONDS;
-
 	while (out->fd >= 0 || err->fd >= 0) {
 		struct pollfd polls[2] = { { .fd = out->fd, .events = POLLIN }, { .fd = err->fd, .events = POLLIN } };
 
-		if (bb_now() > limit)
+		if (bb_now() > limit || !bb_alive(stepd))
 			return false;
 		if (poll(polls, 2, 1000) < 0 && errno != EINTR)
 			return false;
@@ -115,39 +115,40 @@ static bool drain(struct stream *out, struct stream *err)
 static int judge(struct bb_share *share, const char *python, int status, bool complete, const struct stream *out)
 {
 	if (!complete)
-		return broken(share, "cannot plan the container with ", python,
+		return bb_broken(share, "cannot plan the container with ", python,
 			      "it took longer than 120 s; the node is overloaded or a file system hangs");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127 && !share->text[0])
-		return broken(share, "cannot run ", python,
+		return bb_broken(share, "cannot run ", python,
 			      "it is missing or not executable on this node; install bareboat under the same prefix on every "
 			      "node and check with `bareboat slurm status --nodes`");
 	if (WIFSIGNALED(status))
-		return broken(share, "cannot plan the container with ", python, "it was killed by a signal");
+		return bb_broken(share, "cannot plan the container with ", python, "it was killed by a signal");
 	if (WEXITSTATUS(status))
-		return share->text[0] ? -1 : broken(share, "cannot plan the container with ", python, "it gave no reason");
+		return share->text[0] ? -1 : bb_broken(share, "cannot plan the container with ", python, "it gave no reason");
 	if (out->length > out->size)
-		return broken(share, "cannot use the plan of ", python, "its program is longer than 1 MiB");
-	share->program_size = out->length;
+		return bb_broken(share, "cannot use the plan of ", python, "it is longer than 2 MiB");
+	share->entry_size = out->length;
 	return 0;
 }
 
 int bb_plan(struct bb_share *share, const struct bb_request *request)
 {
-	struct stream out = { -1, share->program, sizeof share->program, 0 };
+	struct stream out = { -1, share->entry, sizeof share->entry, 0 };
 	struct stream err = { -1, share->text, sizeof share->text - 1, 0 };
 	int out_pipe[2] = { -1, -1 }, err_pipe[2] = { -1, -1 }, status = 0;
+	long limit = bb_now() + PLAN_SECONDS;
 	char python[PATH_MAX];
 	bool complete;
 	pid_t child;
 
-	if (find_python(python, sizeof python) < 0)
-		return broken(share, "cannot find ", "the Python of bareboat", "the plugin does not know its own path");
+	if (bb_installed("/venv/bin/python", python, sizeof python) < 0)
+		return bb_broken(share, "cannot find ", "the Python of bareboat", "the plugin does not know its own path");
 	if (pipe2(out_pipe, O_CLOEXEC) < 0 || pipe2(err_pipe, O_CLOEXEC) < 0 || (child = fork()) < 0) {
 		for (int i = 0; i < 2; i++) {
 			bb_close(&out_pipe[i]);
 			bb_close(&err_pipe[i]);
 		}
-		return broken(share, "cannot start ", python, strerrordesc_np(errno));
+		return bb_broken(share, "cannot start ", python, strerrordesc_np(errno));
 	}
 	if (child == 0)
 		execute(python, request, out_pipe[1], err_pipe[1]);
@@ -155,11 +156,8 @@ int bb_plan(struct bb_share *share, const struct bb_request *request)
 	bb_close(&err_pipe[1]);
 	out.fd = out_pipe[0];
 	err.fd = err_pipe[0];
-	complete = drain(&out, &err);
-	if (!complete)
-		kill(child, SIGKILL);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
+	complete = drain(&out, &err, limit, share->stepd);
+	complete = bb_reap(child, complete ? limit : 0, &status) && complete;
 	bb_close(&out.fd);
 	bb_close(&err.fd);
 	share->text[err.length < err.size ? err.length : err.size] = '\0';

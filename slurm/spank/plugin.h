@@ -3,10 +3,11 @@
  *   local.c    srun, sbatch, salloc: tidies SLURM_CONTAINER on the submitting side
  *   remote.c   slurmstepd, as root: sees that the step has a container and maps the shared region
  *   task.c     each rank, as the user: waits for the container and joins it
- *   helper.c   the process that enters the container for all ranks of a node
- *   groups.c   root's short-lived child, which maps the user's groups into the namespace
+ *   helper.c   the process that has the container made for all ranks of a node
  *   request.c  what is asked for: the planner's variables, the cache's key, the step's values
  *   planner.c  runs the Python that makes the program, where the cache has none
+ *   holder.c   runs the program that enters the container
+ *   groups.c   root's short-lived child, which maps the user's groups into the namespace
  *   prolog.c   TaskProlog and --task-prolog, run on the host
  *
  * arguments.c and prolog_lines.c read text and know nothing of Slurm; tests/fuzz fuzzes them.
@@ -14,6 +15,7 @@
 #ifndef BB_PLUGIN_H
 #define BB_PLUGIN_H
 
+#include <limits.h>
 #include <slurm/slurm.h>
 #include <slurm/spank.h>
 #include <limits.h>
@@ -32,7 +34,7 @@
 
 #define BB_RUN "/run/bareboat" /* the users' caches lie in it, by uid */
 
-enum { BB_FAILED = 125, BB_VARIABLES_MAX = 1024 };
+enum { BB_FAILED = 125 };
 
 enum bb_state { BB_WORKING, BB_READY, BB_BROKEN };
 
@@ -43,12 +45,15 @@ enum bb_mapping { BB_MAP_IDLE, BB_MAP_ASKED, BB_MAP_DONE, BB_MAP_FAILED };
 struct bb_share {
 	pid_t stepd;
 	uint32_t ranks;          /* how many will join */
-	_Atomic uint32_t claimed; /* the first rank to add to it starts the helper */
+	_Atomic int claimant;     /* the pid of the first rank to come, which starts the helper */
 	_Atomic uint32_t state;   /* enum bb_state, a futex */
 	_Atomic uint32_t joined;  /* a futex */
 	_Atomic uint32_t mapping; /* enum bb_mapping, a futex between the helper and root's child */
 	_Atomic int helper;       /* the helper's pid, 0 until it runs */
 	_Atomic int mapper;       /* the pid of root's child, 0 where there is none */
+	_Atomic int holder;       /* the pid of the process whose groups it is to map */
+	atomic_bool told;         /* a failure is told once a node */
+	_Atomic(const char *) reason; /* why it is broken, where a rank found out: a literal, at one address in all ranks */
 	struct bb_namespaces namespaces;
 	bool cached;              /* the program came from the cache */
 	unsigned long long entered; /* microseconds from the helper's start until the container stood */
@@ -77,8 +82,8 @@ bool bb_groups_mapped(void *share);
 /* request.c */
 struct bb_request {
 	char **argv;
-	char *environment[BB_VARIABLES_MAX]; /* the planner's */
-	char cache[PATH_MAX];                /* the cache directory to try, "" for none */
+	char **environment;   /* the planner's; in memory that lives until the application is executed */
+	char cache[PATH_MAX]; /* the cache directory to try, "" for none */
 };
 
 /* What differs from step to step, for the program's placeholders. */
@@ -87,18 +92,25 @@ struct bb_step_values {
 	char cwd[PATH_MAX], spool[PATH_MAX], tmpdir[PATH_MAX], pmix_server[PATH_MAX], pmix_system[PATH_MAX];
 };
 
-/* `prologs` is the planner's variable for them; it must outlive the request. */
-void bb_request_read(spank_t sp, struct bb_request *request, struct bb_key *key, char *prologs);
+/* `prologs` is the planner's variable for them; it must outlive the request.  -1 with a reason where there is no memory. */
+int bb_request_read(spank_t sp, struct bb_request *request, struct bb_key *key, char *prologs, struct bb_err *err);
 void bb_values_read(spank_t sp, struct bb_step_values *values);
 
 /* helper.c: returns 0 once the helper runs on its own. */
 int bb_helper_start(struct bb_share *share, const struct bb_request *request, const struct bb_step_values *values,
 		    struct bb_err *err);
 
+/* holder.c: has a process enter the container and hold it until the descriptor that is returned is closed; fills
+ * share->namespaces, or returns -1 with the reason in share->text. */
+int bb_holder_start(struct bb_share *share, const struct bb_step_values *values);
+
 /* planner.c: fills share->entry, or returns -1 with the reason in share->text. */
 int bb_plan(struct bb_share *share, const struct bb_request *request);
-/* PREFIX of the installation that this plugin belongs to; -1 where it is not known. */
-int bb_prefix(char *path, size_t size);
+
+/* The path of PREFIX/NAME, where this plugin is PREFIX/lib/slurm/bareboat.so: what the site installed, nothing else. */
+int bb_installed(const char *name, char *path, size_t size);
+/* Writes WHAT PATH: WHY into share->text and returns -1. */
+int bb_broken(struct bb_share *share, const char *what, const char *path, const char *why);
 
 /* prolog.c: runs the site's and the user's task prologs and puts their paths into `paths`. */
 void bb_prologs_run(spank_t sp, char *paths, size_t size);

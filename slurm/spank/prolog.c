@@ -1,4 +1,6 @@
-/* TaskProlog and --task-prolog, run where they belong: on the host, before the rank joins the container. */
+/* TaskProlog and --task-prolog, run where they belong: on the host, before the rank joins the container.
+ * What Slurm does with their output is in slurm.conf(5), "TaskProlog": lines "export NAME=value", "unset NAME" and
+ * "print TEXT" count, all others are dropped. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -35,22 +37,19 @@ static void unset(void *data, const char *name)
 	spank_unsetenv(data, name);
 }
 
-/* Reads the prolog's output line by line until its end; -1 at the time limit. */
-static int listen_to(spank_t sp, int fd)
+/* Reads the prolog's output line by line until its end or until bb_now() is `limit`. */
+static void listen_to(spank_t sp, int fd, long limit)
 {
 	char buffer[64 * 1024]; /* no variable is that long */
 	struct bb_lines lines = { .text = buffer, .size = sizeof buffer };
 	const struct bb_orders orders = { sp, print, set, unset };
-	long limit = bb_now() + PROLOG_SECONDS;
 
-	for (;;) {
+	while (bb_now() <= limit) {
 		struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 		size_t room;
 		char *space;
 		ssize_t got;
 
-		if (bb_now() > limit)
-			return -1;
 		if (poll(&poll_fd, 1, 1000) <= 0)
 			continue;
 		space = bb_lines_space(&lines, &room);
@@ -62,7 +61,6 @@ static int listen_to(spank_t sp, int fd)
 		bb_lines_take(&lines, (size_t)got, &orders);
 	}
 	bb_lines_end(&lines, &orders);
-	return 0;
 }
 
 static void execute(const char *path, char **environment, int out)
@@ -97,7 +95,9 @@ static void fail(spank_t sp, const char *kind, const char *path, const char *why
 static void run(spank_t sp, const char *kind, const char *path)
 {
 	char **environment = NULL;
-	int fds[2], status = 0, rc;
+	int fds[2], status = 0;
+	long limit = bb_now() + PROLOG_SECONDS;
+	bool ended;
 	pid_t child;
 
 	if (access(path, R_OK | X_OK) < 0)
@@ -110,14 +110,11 @@ static void run(spank_t sp, const char *kind, const char *path)
 	if (child == 0)
 		execute(path, environment, fds[1]);
 	close(fds[1]);
-	rc = listen_to(sp, fds[0]);
+	listen_to(sp, fds[0], limit);
 	close(fds[0]);
-	if (rc < 0)
-		kill(child, SIGKILL);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
+	ended = bb_reap(child, limit, &status);
 	kill(-child, SIGKILL); /* as Slurm does: nothing that a prolog starts outlives it */
-	if (rc < 0)
+	if (!ended)
 		fail(sp, kind, path, "took longer than 600 s", -1);
 	if (WIFSIGNALED(status))
 		fail(sp, kind, path, "was killed by signal ", WTERMSIG(status));

@@ -1,6 +1,8 @@
 /* What is asked for, read from the rank's environment and from Slurm. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <grp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,6 +28,7 @@ static bool starts(const char *variable, const char *const *prefixes)
 	return false;
 }
 
+/* The value of a variable; NULL where it is not set. */
 static const char *find(char *const *environment, const char *name)
 {
 	size_t length = strlen(name);
@@ -36,27 +39,36 @@ static const char *find(char *const *environment, const char *name)
 	return NULL;
 }
 
-/* Insertion keeps the order that the names have: the same variables in another order are the same request. */
+static int by_name(const void *left, const void *right)
+{
+	return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+/* Sorted: the same variables in another order are the same request. */
 static void add_variables(struct bb_key *key, char *const *environment)
 {
-	const char *sorted[BB_VARIABLES_MAX];
+	static const char *const of_the_step[] = { "SLURM", "PMI", NULL };
 	/* A variable that is passed on may steer where programs and libraries are found. */
 	bool all = find(environment, "BAREBOAT_PASS") != NULL;
 	size_t count = 0;
+	char **sorted;
 
-	for (; *environment; environment++) {
-		size_t at = count;
-
-		if (!starts(*environment, for_key) && !(all && !starts(*environment, (const char *const[]){ "SLURM", "PMI", NULL })))
-			continue;
-		for (; at && strcmp(sorted[at - 1], *environment) > 0; at--)
-			sorted[at] = sorted[at - 1];
-		sorted[at] = *environment;
+	while (environment[count])
 		count++;
+	sorted = calloc(count + 1, sizeof *sorted);
+	if (!sorted) {
+		key->overflow = true;
+		return;
 	}
+	count = 0;
+	for (; *environment; environment++)
+		if (starts(*environment, for_key) || (all && !starts(*environment, of_the_step)))
+			sorted[count++] = *environment;
+	qsort(sorted, count, sizeof *sorted, by_name);
 	bb_key_add_number(key, count);
 	for (size_t i = 0; i < count; i++)
 		bb_key_add(key, sorted[i]);
+	free(sorted);
 }
 
 static void add_identity(struct bb_key *key)
@@ -78,17 +90,11 @@ static void add_installation(struct bb_key *key)
 	char path[PATH_MAX];
 	struct stat status;
 
-	bb_key_add(key, BAREBOAT_VERSION);
-	if (bb_prefix(path, sizeof path) < 0 || strlen(path) + 32 > sizeof path) {
+	if (bb_installed("/lib/slurm/bareboat.so", path, sizeof path) < 0 || stat(path, &status) < 0) {
 		key->overflow = true;
 		return;
 	}
 	bb_key_add(key, path);
-	bb_put(path, sizeof path, strlen(path), "/lib/slurm/bareboat.so");
-	if (stat(path, &status) < 0) {
-		key->overflow = true;
-		return;
-	}
 	bb_key_add_number(key, status.st_ino);
 	bb_key_add_number(key, (unsigned long long)status.st_ctim.tv_sec);
 	bb_key_add_number(key, (unsigned long long)status.st_ctim.tv_nsec);
@@ -138,24 +144,41 @@ static void choose_cache(char *path, size_t size, char *const *environment)
 	}
 }
 
-void bb_request_read(spank_t sp, struct bb_request *request, struct bb_key *key, char *prologs)
+/* The planner's variables, in memory that lives until the application is executed. */
+static char **choose_variables(char *const *environment, char *prologs)
+{
+	size_t count = 0;
+	char **chosen;
+
+	while (environment[count])
+		count++;
+	chosen = calloc(count + 2, sizeof *chosen);
+	if (!chosen)
+		return NULL;
+	count = 0;
+	for (; *environment; environment++)
+		if (starts(*environment, for_planner))
+			chosen[count++] = *environment;
+	chosen[count] = prologs;
+	return chosen;
+}
+
+int bb_request_read(spank_t sp, struct bb_request *request, struct bb_key *key, char *prologs, struct bb_err *err)
 {
 	static char *nothing[] = { NULL };
 	char **environment = nothing;
-	size_t count = 0;
 	int argc = 0;
 
 	if (spank_get_item(sp, S_JOB_ENV, &environment) != ESPANK_SUCCESS)
 		environment = nothing;
-	for (size_t i = 0; environment[i] && count < BB_VARIABLES_MAX - 2; i++)
-		if (starts(environment[i], for_planner))
-			request->environment[count++] = environment[i];
-	request->environment[count++] = prologs;
-	request->environment[count] = NULL;
 	if (spank_get_item(sp, S_JOB_ARGV, &argc, &request->argv) != ESPANK_SUCCESS)
 		request->argv = nothing;
+	request->environment = choose_variables(environment, prologs);
+	if (!request->environment)
+		return bb_fail(err, ENOMEM, "copy", "the environment");
 	choose_cache(request->cache, sizeof request->cache, environment);
 	make_key(key, request, prologs);
+	return 0;
 }
 
 static const char *variable(spank_t sp, const char *name, char *value, size_t size)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "plugin.h"
@@ -27,54 +28,14 @@ static int unset(void *data, const char *name)
 	return rc == ESPANK_SUCCESS || rc == ESPANK_ENV_NOEXIST ? 0 : -1;
 }
 
-/* The variables that the planner decides by; what else is in the user's environment is none of its business, and
- * what steers the loader (LD_*) would steer the planner's. */
-static bool for_planner(const char *variable)
+static int start_helper(spank_t sp, struct bb_share *share, const struct bb_step_values *values, char *prologs,
+			struct bb_err *err)
 {
-	static const char *const wanted[] = {
-		"SLURM", "BAREBOAT_", "PMI", "OMPI_", "HOME=", "USER=", "LOGNAME=", "PATH=", "TZ=",
-		"TMPDIR=", "LANG=", "LC_ALL=",
-	};
+	struct bb_request request;
 
-	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-		if (!strncmp(variable, wanted[i], strlen(wanted[i])))
-			return true;
-	return false;
-}
-
-/* In memory that lives until the application is executed. */
-static char **choose_variables(spank_t sp, char *prologs)
-{
-	static char *none[] = { NULL };
-	char **environment = none, **chosen;
-	size_t count = 0;
-
-	if (spank_get_item(sp, S_JOB_ENV, &environment) != ESPANK_SUCCESS)
-		environment = none;
-	while (environment[count])
-		count++;
-	chosen = calloc(count + 2, sizeof *chosen);
-	if (!chosen)
-		return NULL;
-	count = 0;
-	for (char **variable = environment; *variable; variable++)
-		if (for_planner(*variable))
-			chosen[count++] = *variable;
-	chosen[count] = prologs;
-	return chosen;
-}
-
-static int start_helper(spank_t sp, struct bb_share *share, char *prologs, struct bb_err *err)
-{
-	static char *nothing[] = { NULL };
-	struct bb_request request = { .argv = nothing, .environment = choose_variables(sp, prologs) };
-	int argc = 0;
-
-	if (!request.environment)
-		return bb_fail(err, ENOMEM, "copy", "the environment");
-	if (spank_get_item(sp, S_JOB_ARGV, &argc, &request.argv) != ESPANK_SUCCESS)
-		request.argv = nothing;
-	return bb_helper_start(share, &request, err);
+	if (bb_request_read(sp, &request, &share->key, prologs, err) < 0)
+		return -1;
+	return bb_helper_start(share, &request, values, err);
 }
 
 /* Whether who makes the container is gone: the helper, or the first rank before it started one. */
@@ -87,20 +48,32 @@ static bool forsaken(const struct bb_share *share)
 	return !atomic_load(&share->helper);
 }
 
+static void give_up(struct bb_share *share, const char *reason)
+{
+	/* The text is the helper's, which may be writing it. */
+	atomic_store(&share->reason, reason);
+	bb_decide(share, BB_BROKEN);
+}
+
 /* Waits until the container stands; NULL, or why it never will. */
 static const char *wait_for_container(struct bb_share *share)
 {
 	long limit = bb_now() + ENTER_SECONDS;
+	const char *reason;
 
 	while (atomic_load(&share->state) == BB_WORKING) {
-		if (forsaken(share) && bb_decide(share, BB_BROKEN))
-			return "the process that makes the container was ended from outside; see the node's kernel log "
-			       "(out of memory?) and try again";
-		if (bb_now() > limit && bb_decide(share, BB_BROKEN))
-			return "the container was not ready within 150 s; the node is overloaded or a file system hangs";
-		bb_futex_wait(&share->state, BB_WORKING);
+		if (forsaken(share))
+			give_up(share, "the process that makes the container was ended from outside; see the node's kernel log "
+				       "(out of memory?) and try again");
+		else if (bb_now() > limit)
+			give_up(share, "the container was not ready within 150 s; the node is overloaded or a file system hangs");
+		else
+			bb_futex_wait(&share->state, BB_WORKING);
 	}
-	return atomic_load(&share->state) == BB_READY ? NULL : share->text;
+	if (atomic_load(&share->state) == BB_READY)
+		return NULL;
+	reason = atomic_load(&share->reason);
+	return reason ? reason : share->text;
 }
 
 /* What the planner had to say, told once a step. */
@@ -132,33 +105,57 @@ static void die_err(spank_t sp, struct bb_share *share, const struct bb_err *err
 	die(sp, share, text);
 }
 
+/* With BAREBOAT_TRACE=1: what this launch cost, in microseconds. */
+static void trace(spank_t sp, const struct bb_share *share, unsigned long long joined)
+{
+	char text[256], wanted[8];
+	size_t at;
+
+	if (spank_getenv(sp, "BAREBOAT_TRACE", wanted, sizeof wanted) != ESPANK_SUCCESS || strcmp(wanted, "1") != 0)
+		return;
+	at = bb_put(text, sizeof text, 0, share->cached ? "trace: entered by the cache in " : "trace: planned and entered in ");
+	at = bb_put_number(text, sizeof text, at, share->entered);
+	at = bb_put(text, sizeof text, at, " us, joined in ");
+	at = bb_put_number(text, sizeof text, at, joined);
+	bb_put(text, sizeof text, at, " us");
+	bb_say(sp, text);
+}
+
 void bb_task_join(spank_t sp, struct bb_share *share)
 {
 	struct bb_environment environment = { .data = sp, .get = get, .set = set, .unset = unset };
 	char prologs[8192] = BB_TASK_PROLOGS "=";
+	struct bb_step_values values;
 	struct bb_program program;
 	struct bb_err err;
+	unsigned long long start;
 	const char *problem;
 	int nobody = 0;
 	bool first;
 
+	/* proctrack/linuxproc signals no process that is called as slurmstepd is, so a step could not be cancelled here. */
+	prctl(PR_SET_NAME, "bareboat");
 	/* Slurm runs them after this, inside the container, where they are not: here is their place. */
 	bb_prologs_run(sp, prologs + strlen(prologs), sizeof prologs - strlen(prologs));
+	bb_values_read(sp, &values);
 	first = atomic_compare_exchange_strong(&share->claimant, &nobody, getpid());
-	if (first && start_helper(sp, share, prologs, &err) < 0) {
+	if (first && start_helper(sp, share, &values, prologs, &err) < 0) {
+		bb_err_text(&err, share->text, sizeof share->text);
 		bb_decide(share, BB_BROKEN);
-		die_err(sp, share, &err);
 	}
 	problem = wait_for_container(share);
 	if (problem)
 		die(sp, share, problem);
 	if (first)
 		pass_on_warnings(sp, share);
-	if (bb_program_open(&program, share->program, share->program_size, &err) < 0 ||
+	start = bb_now_us();
+	if (bb_program_open(&program, share->entry + share->program, share->program_size, &err) < 0 ||
 	    bb_join(&share->namespaces, &err) < 0)
 		die_err(sp, share, &err);
+	program.values = values.list;
 	atomic_fetch_add(&share->joined, 1);
 	bb_futex_wake(&share->joined);
 	if (bb_settle(&program, &environment, &err) < 0)
 		die_err(sp, share, &err);
+	trace(sp, share, bb_now_us() - start);
 }

@@ -12,11 +12,14 @@ shift 6
 umask 022
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 root=$directory/root
+# What mmdebstrap keeps beside the image (a keyring's home), so that it goes with the directory after a kill, too.
+scratch=$directory/tmp
+mkdir "$scratch"
 
 echo "step: bootstrap Debian $suite"
 # Manuals and translations are a quarter of the files and nothing reads them.  The cache can be made again, so
 # dpkg need not wait for the disk after every package.
-mmdebstrap --mode=root --variant=apt --format=directory --include="$packages" \
+TMPDIR=$scratch mmdebstrap --mode=root --variant=apt --format=directory --include="$packages" \
     --dpkgopt=force-unsafe-io \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' \

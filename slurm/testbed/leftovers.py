@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -21,6 +24,8 @@ TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/lib")
 PREFIXES = ("bareboat", "mpich", "ompi", "openmpi", "pmix", "ucx", "vader", "sm_segment", "slurm")
 SETTLE = 5.0
 """Seconds that something on its way out gets: the kernel ends namespaces and loop devices a little later."""
+_OWNED = re.compile(r"bareboat-(?:demo|test)-(\d+)-\w+")
+"""Directories that name the process that made them; another one's are its own business while it lives."""
 _POLL = 0.1
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
@@ -42,13 +47,14 @@ def take() -> Snapshot:
     Other people's running testbeds are passed over.
     """
     descendants = _descendants()
-    others = tuple(_others_testbeds({os.getpid(), *descendants}))
+    ours = {os.getpid(), *descendants}
+    others = tuple(_others_testbeds(ours))
     return Snapshot(
         mounts=frozenset(_mounts(others)),
         links=frozenset(_links(others)),
         loop_devices=frozenset(_loop_devices()),
         processes=frozenset(descendants.values()),
-        files=frozenset(_files(others)),
+        files=frozenset(_files(others, ours)),
     )
 
 
@@ -61,6 +67,18 @@ def adopt_orphans() -> None:
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(number)}")
+
+
+def end_descendants() -> None:
+    """SIGKILL every living descendant, for when all that is wanted has ended by itself.
+
+    The children of a killed compiler or installer live on and may make again what is being removed.
+    """
+    while living := _descendants():
+        for pid in living:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL / 10)
 
 
 def left_behind(before: Snapshot, *, settle: float = SETTLE) -> tuple[str, ...]:
@@ -133,7 +151,7 @@ def _descendants() -> dict[int, str]:
     }
 
 
-def _files(others: tuple[records.State, ...]) -> Iterator[str]:
+def _files(others: tuple[records.State, ...], ours: set[int]) -> Iterator[str]:
     for directory in TEMPORARY:
         try:
             names = os.listdir(directory)
@@ -142,6 +160,8 @@ def _files(others: tuple[records.State, ...]) -> Iterator[str]:
         for name in names:
             path = f"{directory}/{name}"
             if name.lstrip(".").startswith(PREFIXES) and path != str(records.BASE):
-                yield path
+                owner = _OWNED.fullmatch(name)
+                if not owner or int(owner[1]) in ours or not Path(f"/proc/{owner[1]}").exists():
+                    yield path
     theirs = {state.name for state in others}
     yield from (str(records.directory_of(name)) for name in records.names() if name not in theirs)

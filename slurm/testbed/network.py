@@ -6,10 +6,12 @@ none of it.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import ipaddress
 import re
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from slurm.testbed.state import MAX_TESTBEDS, State
 
 NODE_LINK = "eth0"
 """The name of a node's interface, as seen in the node."""
+
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +97,29 @@ def connect_node(state: State, node: str, pin: Path) -> None:
             index = route.link_lookup(ifname=link)[0]
             bridge = route.link_lookup(ifname=state.bridge)[0]
             route.link("set", index=index, master=bridge, state="up")
-        with IPRoute(netns=str(pin)) as route:
-            inner = route.link_lookup(ifname=NODE_LINK)[0]
-            route.addr("add", index=inner, address=state.node_address(node), prefixlen=24)
-            for index in (inner, route.link_lookup(ifname="lo")[0]):
-                route.link("set", index=index, state="up")
-    except NetlinkError as error:
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            thread.submit(_address_node, pin, state.node_address(node)).result()
+    except (NetlinkError, OSError) as error:
         raise SlurmError(f"the cable of node {node} ({link}) cannot be laid: {error}") from error
+
+
+def _address_node(pin: Path, address: str) -> None:
+    """Give the node's end of its cable an address, from within the node's network.
+
+    For a thread of its own, which stays in that network until it ends (setns(2)).  ``IPRoute(netns=...)``
+    would fork a child, which a signal for us could lead through our own taking down.
+    """
+    from pyroute2 import IPRoute
+
+    libc = ctypes.CDLL(None, use_errno=True)  # Python has os.setns from 3.12 on
+    with pin.open() as namespace:
+        if libc.setns(namespace.fileno(), _CLONE_NEWNET) < 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter the network of {pin}")
+    with IPRoute() as route:
+        inner = route.link_lookup(ifname=NODE_LINK)[0]
+        route.addr("add", index=inner, address=address, prefixlen=24)
+        for index in (inner, route.link_lookup(ifname="lo")[0]):
+            route.link("set", index=index, state="up")
 
 
 def remove_links(identity: str, state: State | None) -> None:

@@ -6,8 +6,11 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -109,7 +112,8 @@ static int entered(struct bytes bytes, uid_t uid, void (*look)(void), struct bb_
 		struct bb_program program;
 		struct bb_err inner = { 0 };
 
-		if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid)))
+		/* As executing a program does. */
+		if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid) || prctl(PR_SET_DUMPABLE, 1)))
 			_exit(98);
 		if (bb_program_open(&program, bytes.data, bytes.size, &inner) < 0 || bb_enter(&program, NULL, &inner) < 0) {
 			EXPECT(write(pipe_fds[1], &inner, sizeof inner) == sizeof inner);
@@ -221,6 +225,10 @@ static void test_links_stay_inside_the_root(void **state)
 		for_root_and_nobody(PROGRAM("root-dir", image, "bind", name, targets[i], "ro"), see_confined);
 }
 
+static void nothing(void)
+{
+}
+
 static void never(void)
 {
 	_exit(96);
@@ -268,6 +276,34 @@ static void test_magic_links_are_not_followed(void **state)
 	      ELOOP, "find the mount point", "/empty/self/root/etc/hostname");
 }
 
+/* The kernel lays no overlay over a tree with mounts that it could uncover; what they hold must not vanish silently. */
+static void test_a_mount_inside_an_image_that_lacks_mount_points_is_named(void **state)
+{
+	char inside[PATH_MAX + 8], dir[PATH_MAX + 8], text[1024];
+	struct bb_err err;
+	int status;
+	pid_t child;
+
+	(void)state;
+	snprintf(inside, sizeof inside, "%s/empty", image);
+	snprintf(dir, sizeof dir, "%s/dir", host);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		EXPECT(unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+		EXPECT(mount("none", inside, "tmpfs", 0, NULL) == 0);
+		EXPECT(entered(PROGRAM("root-dir", image), 0, nothing, &err) == 0);
+		EXPECT(entered(PROGRAM("root-dir", image, "bind", dir, "/missing", "ro"), 0, never, &err) == 1);
+		bb_err_text(&err, text, sizeof text);
+		EXPECT(!strcmp(text, "cannot lay an overlay over the image: Invalid argument; nothing may be mounted inside "
+				     "the directory of an image that lacks mount points; `bareboat plan` names those that it "
+				     "lacks"));
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +313,7 @@ int main(void)
 		cmocka_unit_test(test_links_stay_inside_the_root),
 		cmocka_unit_test(test_failures_are_named),
 		cmocka_unit_test(test_magic_links_are_not_followed),
+		cmocka_unit_test(test_a_mount_inside_an_image_that_lacks_mount_points_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, make_tree, remove_tree);

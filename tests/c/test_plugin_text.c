@@ -1,12 +1,14 @@
 /* What the plugin reads without Slurm: srun's arguments and what task prologs print. */
 #include "support.h"
 
+#include <limits.h>
+
 #include <stdlib.h>
 
 #include "arguments.h"
 #include "prolog_lines.h"
 
-#define READ(text, arguments) bb_arguments_read(text "\0\0", sizeof(text), arguments)
+#define READ(text, arguments) bb_arguments_read(text "\0\0", sizeof(text), INT_MAX, arguments)
 
 static void test_arguments(void **state)
 {
@@ -27,7 +29,7 @@ static void test_arguments(void **state)
 	assert_false(arguments.interactive);
 	READ("srun\0--task-prolog", &arguments);
 	assert_string_equal(arguments.task_prolog, "");
-	bb_arguments_read("\0\0", 0, &arguments);
+	bb_arguments_read("\0\0", 0, INT_MAX, &arguments);
 	assert_null(arguments.task_prolog);
 }
 

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "err.h"
 #include "join.h"
@@ -166,6 +168,30 @@ static void test_environment(void **state)
 	assert_string_equal(getenv("F"), "only");
 }
 
+/* Slurm hands the user's limits on to the ranks. */
+static void test_environment_with_a_small_stack(void **state)
+{
+	struct bytes bytes = PROGRAM("root-dir", "/", "env-default", "H", "default", "env-append", "H", "back");
+	struct bb_environment environment = { NULL, get, set, unset };
+	struct rlimit limit = { 128 * 1024, 128 * 1024 };
+	struct bb_program program;
+	struct bb_err err;
+	int status;
+	pid_t child;
+
+	(void)state;
+	unsetenv("H");
+	assert_int_equal(bb_program_open(&program, bytes.data, bytes.size, &err), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		setrlimit(RLIMIT_STACK, &limit);
+		_exit(bb_settle(&program, &environment, &err) || strcmp(getenv("H"), "default:back") != 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 static void test_a_missing_working_directory_is_named(void **state)
 {
 	struct bytes bytes = PROGRAM("root-dir", "/", "cwd", "/not/there");
@@ -200,6 +226,8 @@ static void test_joining_a_reused_pid_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First, as a stack that has grown stays so. */
+		cmocka_unit_test(test_environment_with_a_small_stack),
 		cmocka_unit_test(test_error_says_what_on_what_and_why),
 		cmocka_unit_test(test_error_fits_any_buffer),
 		cmocka_unit_test(test_numbers),

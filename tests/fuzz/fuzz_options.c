@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "exact.h"
 
+#include <limits.h>
+
 #include "arguments.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -9,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *text = exact(data, size, 2);
 	struct bb_arguments arguments;
 
-	bb_arguments_read(text, size, &arguments);
+	bb_arguments_read(text, size, INT_MAX, &arguments);
 	if (arguments.task_prolog) {
 		size_t at = (size_t)(arguments.task_prolog - text);
 

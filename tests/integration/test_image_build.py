@@ -47,6 +47,7 @@ def test_a_killed_build_leaves_nothing_that_the_next_one_trips_over(
     cache: Path, builder: subprocess.Popen[str]
 ) -> None:
     before = leftovers.take()
+    scratch = set(Path("/tmp").glob("mmdebstrap.*"))
     assert builder.stdout is not None
     assert builder.stdout.readline() == "small: bootstrap Debian trixie\n"
     wait_for_packages(cache / "images")
@@ -55,6 +56,7 @@ def test_a_killed_build_leaves_nothing_that_the_next_one_trips_over(
     assert [path.suffix for path in (cache / "images").iterdir() if path.is_dir()] == [".building"]
     # Neither a process (which this test run would have inherited) nor a mount is left of it.
     assert leftovers.left_behind(before) == ()
+    assert set(Path("/tmp").glob("mmdebstrap.*")) <= scratch
 
     told: list[str] = []
     image = images.get_image("small", table=TABLE, progress=told.append)

@@ -123,3 +123,34 @@ def test_a_user_that_cannot_be_made_is_an_error_with_its_reason() -> None:
         temporary_user("No-Such Name"),
     ):
         pass
+
+
+def test_another_living_process_owns_the_directories_that_name_it() -> None:
+    before = leftovers.take()
+    theirs = Path(f"/var/tmp/bareboat-test-{os.getppid()}-abc")
+    ours = Path(f"/var/tmp/bareboat-test-{os.getpid()}-abc")
+    theirs.mkdir()
+    ours.mkdir()
+    try:
+        assert leftovers.left_behind(before, settle=NOW) == (str(ours),)
+    finally:
+        theirs.rmdir()
+        ours.rmdir()
+
+
+def test_descendants_are_ended() -> None:
+    """In a process of its own: this one has the testbeds of other tests below it."""
+    program = """
+import subprocess, sys
+from slurm.testbed import leftovers
+leftovers.adopt_orphans()
+before = leftovers.take()
+subprocess.run(["sh", "-c", "sleep 60 & sleep 60 &"], check=True)
+print(len(leftovers.left_behind(before, settle=0)))
+leftovers.end_descendants()
+print(len(leftovers.left_behind(before, settle=0)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["2", "0"]

@@ -40,6 +40,13 @@ def test_the_programs_exit_code_signal_and_streams_are_its_own(plain: Path) -> N
     assert out(bareboat("run", plain, "--", "cat", input="hello")) == "hello"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
+def test_closed_streams(tiny: Path, closed: str) -> None:
+    under = ("sh", "-c", f'exec "$0" "$@" {closed}')
+    done = bareboat("run", tiny, "--", "sh", "-c", "echo inside >&2; exit 7", under=under)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "inside\n")
+
+
 def test_the_user_is_known_and_the_same(plain: Path) -> None:
     done = bareboat(
         "run", plain, "--", "sh", "-c", "id -u; id -un; getent passwd $(id -u) | cut -d: -f6; pwd"

@@ -1,5 +1,6 @@
 """The testbeds that the tests of this folder share."""
 
+import os
 import pwd
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ def testbed() -> Iterator[Testbed]:
 @pytest.fixture(scope="session")
 def prefix() -> Iterator[Path]:
     """An installed bareboat, as a site has it; its line is in no Slurm's plugstack.conf yet."""
-    directory = Path(tempfile.mkdtemp(prefix="bareboat-test-", dir="/var/lib"))
+    directory = Path(tempfile.mkdtemp(prefix=f"bareboat-test-{os.getpid()}-", dir="/var/lib"))
     directory.chmod(0o755)
     try:
         install(directory / "prefix", environment={}, plugstack_file=directory / "plugstack.conf")

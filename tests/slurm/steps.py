@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,10 +13,29 @@ Run = subprocess.CompletedProcess[str]
 Srun = Callable[..., Run]
 
 
+_WAITED = re.compile(r"srun: job \d+ (queued and waiting for resources|has been allocated resources)\n")
+
+
 def good(result: Run) -> list[str]:
-    """Its lines, after a check that it succeeded and said nothing on standard error."""
-    assert (result.returncode, result.stderr) == (0, "")
+    """Its lines, after a check that it succeeded and said nothing on standard error.
+
+    That a busy slurmctld let it wait for its nodes is nothing that it says.
+    """
+    assert (result.returncode, _WAITED.sub("", result.stderr)) == (0, "")
     return result.stdout.splitlines()
+
+
+def refused(result: Run) -> list[str]:
+    """What bareboat says of a refused step, without names of nodes; each of them has said it once."""
+    assert result.returncode == 125, result.stderr
+    said: dict[str, list[str]] = {}
+    for line in result.stderr.splitlines():
+        if found := re.fullmatch(r"bareboat: (n\d+): (.*)", line):
+            said.setdefault(found[1], []).append(found[2])
+    assert said, result.stderr
+    first, *others = said.values()
+    assert all(other == first for other in others), result.stderr
+    return first
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -280,6 +280,20 @@ def test_a_second_bareboat_is_refused(site: Site, shared_path: Path) -> None:
     assert list(shared_path.iterdir()) == []
 
 
+def test_a_prefix_is_not_taken_from_the_slurm_that_it_serves(site: Site, shared_path: Path) -> None:
+    # Without its line, that Slurm would run --container on the bare host and say nothing.
+    elsewhere = shared_path / "plugstack.conf"
+    before, inode = site.plugstack.read_text(), site.prefix.stat().st_ino
+    with pytest.raises(SlurmError) as error:
+        work.install(site.prefix, environment={"SLURM_CONF": str(shared_path / "slurm.conf")})
+    assert str(error.value) == (
+        f"{site.prefix} serves another Slurm: {site.plugstack} loads its plugin, not {elsewhere}"
+    )
+    assert f"--plugstack {site.plugstack}" in error.value.hint
+    assert (site.plugstack.read_text(), site.prefix.stat().st_ino) == (before, inode)
+    assert not elsewhere.exists()
+
+
 @pytest.mark.parametrize(
     ("prefix", "text"),
     [

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from steps import HELLO, LATENCY, Srun, good
 
 from slurm.testbed import Testbed
@@ -76,6 +77,20 @@ def test_open_mpi_of_the_image_speaks_pmix_with_slurm(srun: Srun, image: Callabl
     lines = [line for line in result.stdout.splitlines() if line.startswith("rank")]
     assert len(lines) == 2
     assert all("of 2" in line and "library Open MPI v5.0" in line for line in lines)
+
+
+@pytest.mark.parametrize("mpi_type", ["pmix", "none"])
+def test_ranks_that_start_alone_do_not_do_so_silently(srun: Srun, mpich: Path, mpi_type: str) -> None:
+    result = srun(f"--mpi={mpi_type}", "-N2", "-n2", f"--container={mpich}", HELLO)
+    assert re.findall(r"rank (\d) of (\d)", result.stdout) == [("0", "1")] * 2
+    assert re.search(
+        rf"^bareboat: n[12]: warning: under --mpi={mpi_type}\S*, MPICH 4\.0\.2 starts each of the 2 "
+        r"ranks alone, as rank 0 of 1; use srun --mpi=pmi2$",
+        result.stderr,
+        re.MULTILINE,
+    )
+    # A program without MPI does not mind.
+    assert good(srun(f"--mpi={mpi_type}", "-n2", f"--container={mpich}", "true")) == []
 
 
 # -- what stays Slurm's

@@ -93,12 +93,12 @@ def test_what_cannot_be_judged_is_said_with_a_way_out(root: Path, tmp_path: Path
     result = _run("check", str(tmp_path / "none"))
     assert result.exit_code == 125
     assert result.stderr.splitlines() == [
-        f"bareboat: {tmp_path}/none: not a directory",
+        f"bareboat: error: the image {tmp_path}/none does not exist",
         "bareboat: hint: give the directory of an unpacked image",
     ]
     result = _run("check", str(root), "nothing")
     assert result.exit_code == 125
-    assert result.stderr.splitlines()[0] == f"bareboat: nothing: no such file in {root}"
+    assert result.stderr.splitlines()[0] == f"bareboat: error: nothing: no such file in {root}"
 
 
 def test_the_hosts_mpis_are_listed(tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ def test_errors_have_a_hint_and_a_code_of_their_own() -> None:
     result = CliRunner().invoke(bench, ["launch", "--image", "/no/such"])
     assert result.exit_code == 125
     assert result.output == (
-        "bareboat: image /no/such does not exist\n  hint: give the directory of an unpacked image\n"
+        "bareboat: error: image /no/such does not exist\n"
+        "bareboat: hint: give the directory of an unpacked image\n"
     )
 
 

@@ -89,7 +89,10 @@ def test_a_missing_image_ends_with_125(tmp_path: Path) -> None:
 def test_a_missing_configuration_ends_with_125() -> None:
     done = bareboat("plan", "--config", "/none.toml", "/img")
     assert done.returncode == 125
-    assert done.stderr == "bareboat: error: cannot read the configuration /none.toml: it does not exist\n"
+    assert done.stderr == (
+        "bareboat: error: cannot read the configuration /none.toml: it does not exist\n"
+        "bareboat: hint: check BAREBOAT_CONFIG and --config; a step reads the file on each of its nodes\n"
+    )
 
 
 @pytest.mark.parametrize(
