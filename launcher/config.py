@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from launcher.errors import BareboatError
+from mpi_abi.guards import Recorder
 
 DEFAULT_PATH = "/etc/bareboat/bareboat.toml"
 NETWORK_TYPES = (
@@ -74,11 +75,14 @@ def find_config(environment: Mapping[str, str], *, option: str | None = None) ->
     return (asked, True) if asked else (DEFAULT_PATH, False)
 
 
-def read_config(path: str, *, required: bool) -> SiteConfig:
+def read_config(path: str, *, required: bool, recorder: Recorder | None = None) -> SiteConfig:
     """Read the site configuration at ``path``; an absent file that is not ``required`` gives the defaults.
 
+    ``recorder`` gets a guard of the file.
     Raises BareboatError, naming file, line and key, for what cannot be read or is not known.
     """
+    if recorder is not None:
+        recorder.same(str(Path(path).absolute()))
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:

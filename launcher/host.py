@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import BareboatError
+from mpi_abi.guards import Recorder
 
 ZONEINFO = "/usr/share/zoneinfo/"
+_IDENTITY = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf")
+"""Where the C library finds a user's names; of a directory service, nothing tells that it has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +61,31 @@ class HostFacts:
     libexec: str
 
 
-def probe_host(paths: Iterable[str] = (), *, home: str = "") -> HostFacts:
-    """Read this host's facts: which of ``paths`` exist, and for a user without passwd entry, ``home``."""
+def probe_host(
+    paths: Iterable[str] = (), *, home: str = "", once: Iterable[str] = (), recorder: Recorder | None = None
+) -> HostFacts:
+    """Read this host's facts: which of ``paths`` exist, and for a user without passwd entry, ``home``.
+
+    ``recorder`` gets guards of what is read; not of the mount table and of the paths in ``once``, which
+    matter for this step alone.
+    """
     uname = os.uname()
+    recorder = recorder or Recorder()
+    for path in _IDENTITY:
+        recorder.same(path)
     user = _probe_user(home)
     return HostFacts(
         user=user,
         kernel=uname.release,
         machine=uname.machine,
         mounts=read_mounts(),
-        present=frozenset(path for path in (*paths, user.home) if os.access(path, os.F_OK)),
-        timezone=_read_timezone(),
+        present=frozenset(
+            (
+                *(path for path in (*paths, user.home) if recorder.exists(path)),
+                *(path for path in once if os.access(path, os.F_OK)),
+            )
+        ),
+        timezone=_read_timezone(recorder),
         max_user_namespaces=read_max_user_namespaces(),
         libexec=find_libexec(),
     )
@@ -144,7 +161,8 @@ def _group_name(gid: int) -> str:
         return str(gid)
 
 
-def _read_timezone() -> str:
+def _read_timezone(recorder: Recorder) -> str:
     """Name the zone that /etc/localtime links to (localtime(5)), "" where it is no link into the database."""
+    recorder.link("/etc/localtime")
     real = posixpath.realpath("/etc/localtime")
     return real.removeprefix(ZONEINFO) if real.startswith(ZONEINFO) else ""

@@ -14,6 +14,7 @@ from launcher.config import SiteConfig, View
 from launcher.errors import BareboatError
 from launcher.host import ZONEINFO, HostFacts, MountPoint, User, mounts_of_types
 from launcher.image.facts import ImageFacts
+from launcher.placeholders import FLAGS, Placeholder, Resolved, read_values, resolve
 from launcher.program import Operation, Origin, Verb
 from launcher.request import Request
 
@@ -47,19 +48,27 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The mount operations in their order, what to tell about them, and the network mounts that match."""
+    """The mount operations in their order, what to tell about them, and the network mounts that match.
+
+    ``operations`` have placeholders and are the same for every step; ``resolved`` is what becomes of them
+    here.  ``settled`` says whether nothing that differs from step to step has decided anything; ``cwd`` is
+    the working directory here, ``any_cwd`` the same or its placeholder.
+    """
 
     operations: tuple[Operation, ...]
+    resolved: Resolved
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     network: tuple[MountPoint, ...]
     environment: tuple[Operation, ...]
     cwd: str
+    any_cwd: str
+    settled: bool
 
     def binds(self) -> tuple[tuple[str, str], ...]:
         """Pairs (container path, host path) of everything of the host that the container shows."""
         network = tuple((mount.target, mount.target) for mount in self.network)
-        shown = tuple((op.args[1], op.args[0]) for op in self.operations if op.verb is Verb.BIND)
+        shown = tuple((op.args[1], op.args[0]) for op in self.resolved.operations if op.verb is Verb.BIND)
         return network + shown
 
 
@@ -77,37 +86,60 @@ def lay_out(
     work.network_mounts()
     work.identity()
     work.timezone()
-    if step is not None:
-        work.step(step)
+    work.step(step)
     work.asked_mounts()
     work.working_directory()
     work.prologs()
     return Layout(
         tuple(work.operations),
+        work.resolve(),
         tuple(work.notes),
         tuple(work.warnings),
         work.network,
         tuple(work.environment),
         work.cwd,
+        work.any_cwd,
+        work.settled,
     )
 
 
 def host_paths(request: Request, config: SiteConfig, step: Step | None) -> tuple[str, ...]:
-    """List the host paths whose existence ``lay_out`` asks about."""
+    """List the host paths whose existence ``lay_out`` asks about, for whatever step."""
     paths = [mount.source for mount in (*request.mounts, *config.mounts)]
     paths += [path for _, path, _ in _KERNEL]
-    paths += [*RESOLVER_FILES, MUNGE, "/etc/localtime", request.cwd, request.environment.get("TMPDIR", "")]
-    if step is not None:
-        paths += [*step.pmi_dirs, step.spool_dir or ""]
+    paths += [*RESOLVER_FILES, *([MUNGE] if step else []), "/etc/localtime"]
     return tuple(path for path in dict.fromkeys(paths) if path.startswith("/"))
 
 
+def step_paths(request: Request, step: Step | None) -> tuple[str, ...]:
+    """List the paths, on the host and in the image, that ``lay_out`` asks about for this step alone."""
+    pmi = step.pmi_dirs if step else ()
+    return tuple(dict.fromkeys([*_values(request, step).values(), *pmi]))
+
+
 def image_paths(request: Request, config: SiteConfig, host: HostFacts) -> tuple[str, ...]:
-    """List the container paths whose existence in the image ``lay_out`` asks about."""
-    network = [mount.target for mount in mounts_of_types(host.mounts, config.network_types)]
-    scratch = request.environment.get("TMPDIR", "")
-    zone = ZONEINFO + (host.timezone or "UTC")
-    return (request.cwd, scratch or "/tmp", host.user.home, host.user.shell or "/bin/sh", zone, *network)
+    """List the container paths whose existence in the image ``lay_out`` asks about, for whatever step."""
+    on = config.views - request.without
+    paths = [host.user.shell or "/bin/sh"] if View.USERS in on else []
+    if View.HOME in on and _is_systems(host.user.home):
+        paths.append(host.user.home)
+    if View.TIMEZONE in on and "/etc/localtime" in host.present:
+        paths += ["/etc/localtime", ZONEINFO + (host.timezone or "UTC")]
+    return tuple(paths)
+
+
+def network_paths(config: SiteConfig, host: HostFacts) -> tuple[str, ...]:
+    """List the container paths that matter for what is told about network mounts."""
+    return tuple(mount.target for mount in mounts_of_types(host.mounts, config.network_types))
+
+
+def _is_systems(home: str) -> bool:
+    return home.startswith("/") and home.split("/")[1] in _SYSTEM
+
+
+def _values(request: Request, step: Step | None) -> dict[str, str]:
+    spool = step.spool_dir if step else None
+    return read_values(cwd=request.cwd, spool=spool, environment=request.environment)
 
 
 class _Work:
@@ -123,6 +155,9 @@ class _Work:
         self.warnings: list[str] = []
         self.network: tuple[MountPoint, ...] = ()
         self.cwd = request.cwd
+        self.any_cwd = Placeholder.CWD.value
+        self.settled = True
+        self.values: dict[str, str] = {}
 
     def on(self, view: View) -> bool:
         return view in self.config.views and view not in self.request.without
@@ -141,15 +176,37 @@ class _Work:
         if not (target == source and self.shows(source)):
             self.operations.append(Operation(Verb.BIND, (source, target, flags), reason, origin))
 
+    def bind_any(self, placeholder: Placeholder, reason: str, origin: Origin) -> None:
+        """Add a bind of what a step has in the placeholder's place, unless something else is there."""
+        args = (placeholder.value, placeholder.value, FLAGS)
+        self.operations.append(Operation(Verb.BIND, args, reason, origin))
+
+    def resolve(self) -> Resolved:
+        """Say what becomes of the operations here."""
+        return resolve(self.operations, self.values, present=self.host.present, covered=self.covers)
+
+    def covers(self, operations: Iterable[Operation], path: str) -> bool:
+        """Whether ``operations`` or the image put something at ``path``: anything but an empty directory."""
+        covered = None
+        for operation in operations:
+            if operation.verb is Verb.TMPFS and beneath(path, operation.args[0]):
+                covered = False
+            elif any(beneath(path, target) for target in self._targets(operation)):
+                covered = True
+        return path in self.image.held if covered is None else covered
+
     def shows(self, path: str) -> bool:
-        """Whether the container shows the host's ``path`` at the same place already."""
+        """Whether the operations so far show the host's ``path`` at the same place.
+
+        Network mounts do not count: the operations are the same whatever is mounted.
+        """
         shown = False
         for operation in self.operations:
             if operation.verb is Verb.BIND and beneath(path, operation.args[1]):
                 shown = operation.args[0] == operation.args[1]
             elif operation.verb is Verb.TMPFS and beneath(path, operation.args[0]):
                 shown = False
-        return shown or any(beneath(path, mount.target) for mount in self.network)
+        return shown
 
     def kernel(self) -> None:
         for view, path, reason in _KERNEL:
@@ -163,13 +220,12 @@ class _Work:
         if self.on(View.HOME):
             if not home.startswith("/") or home not in self.host.present:
                 self.notes.append(f"no home directory: {home or 'none is known'} is not on this host")
-            elif home.split("/")[1] in _SYSTEM and home in self.image.held:
+            elif _is_systems(home) and home in self.image.held:
                 self.notes.append(f"the home directory {home} is not shown: it is part of the image's system")
             else:
                 self.bind(home, "your home directory")
-        scratch = self.request.environment.get("TMPDIR", "")
-        if self.on(View.TMP) and scratch in self.host.present and scratch not in self.image.held:
-            self.bind(scratch, "scratch that TMPDIR names")
+        if self.on(View.TMP):
+            self.bind_any(Placeholder.TMPDIR, "scratch that TMPDIR names", Origin.DEFAULT)
 
     def network_mounts(self) -> None:
         types = self.config.network_types
@@ -221,16 +277,26 @@ class _Work:
     def _default_zone(self, value: str) -> None:
         self.environment.append(Operation(Verb.ENV_DEFAULT, ("TZ", value), "the host's time zone"))
 
-    def step(self, step: Step) -> None:
+    def step(self, step: Step | None) -> None:
+        self.values = _values(self.request, step)
         if self.on(View.PMI):
-            for path in filter(self.host.present.__contains__, step.pmi_dirs):
-                self.bind(path, "the step's PMI directory", flags="rw,optional", origin=Origin.STEP)
-        if self.on(View.MUNGE) and MUNGE in self.host.present:
+            reason = "the step's PMI directory"
+            self.bind_any(Placeholder.PMIX_SERVER, reason, Origin.STEP)
+            self.bind_any(Placeholder.PMIX_SYSTEM, reason, Origin.STEP)
+            own = (Placeholder.PMIX_SERVER, Placeholder.PMIX_SYSTEM)
+            known = [self.values[name] for name in own if name in self.values]
+            for path in step.pmi_dirs if step else ():
+                # Of old PMIx: what it keeps elsewhere has no placeholder.
+                if not any(beneath(path, top) for top in known):
+                    self.settled = False
+                    if path in self.host.present:
+                        self.bind(path, reason, flags="rw,optional", origin=Origin.STEP)
+        if step and self.on(View.MUNGE) and MUNGE in self.host.present:
             reason = "munge's socket: credentials of Slurm and PMIx"
             self.bind(MUNGE, reason, flags="rw,optional", origin=Origin.STEP)
-        if self.on(View.SPOOL) and step.spool_dir in self.host.present:
+        if self.on(View.SPOOL):
             reason = "the job's spool directory, where its script lies"
-            self.bind(step.spool_dir, reason, flags="rw,optional", origin=Origin.STEP)
+            self.bind_any(Placeholder.SPOOL, reason, Origin.STEP)
 
     def asked_mounts(self) -> None:
         for mount in self.config.mounts:
@@ -250,23 +316,28 @@ class _Work:
             self.operations.append(operation)
 
     def working_directory(self) -> None:
-        cwd = self.request.cwd
-        if self._is_mounted(cwd):
-            return
-        # An empty directory of an image is a mount point, and the fresh /run hides the image's.
-        if cwd in self.image.held and not beneath(cwd, "/run"):
-            self.notes.append(f"the working directory {cwd} is the image's own")
-        elif not self.on(View.CWD) or cwd not in self.host.present:
-            self.cwd = "/"
-            why = "its part of the view is off" if cwd in self.host.present else "it is not on this host"
-            self.warnings.append(f"the working directory {cwd} is not in the container: {why}; starting in /")
+        cwd, present = self.request.cwd, self.request.cwd in self.host.present
+        before = self.resolve().operations
+        taken = self.covers(before, cwd)
+        if self.on(View.CWD) and (present or taken):
+            reason = "the working directory, which is not in the image"
+            self.bind_any(Placeholder.CWD, reason, Origin.DEFAULT)
         else:
-            self.bind(cwd, "the working directory, which is not in the image")
+            self.settled = False
+            self.any_cwd = self.cwd = cwd if taken else "/"
+        if not taken and self.cwd == "/" != cwd:
+            why = "its part of the view is off" if present else "it is not on this host"
+            self.warnings.append(f"the working directory {cwd} is not in the container: {why}; starting in /")
+        elif not taken:
             self.notes.append(f"the working directory {cwd} is not in the image and is bound")
+        elif not any(beneath(cwd, target) for op in before for target in self._targets(op)):
+            self.notes.append(f"the working directory {cwd} is the image's own")
 
-    def _is_mounted(self, path: str) -> bool:
-        targets = [op.args[1] for op in self.operations if op.verb is Verb.BIND]
-        return any(beneath(path, target) for target in [*targets, *(mount.target for mount in self.network)])
+    def _targets(self, operation: Operation) -> tuple[str, ...]:
+        """Where an operation shows something of the host."""
+        if operation.verb is Verb.BIND:
+            return (operation.args[1],)
+        return tuple(mount.target for mount in self.network) if operation.verb is Verb.BIND_FSTYPES else ()
 
     def prologs(self) -> None:
         for path in self.request.task_prologs:

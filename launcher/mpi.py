@@ -11,7 +11,7 @@ from launcher.errors import BareboatError
 from launcher.plan import MPI_DIR, MpiDecision
 
 if TYPE_CHECKING:
-    from mpi_abi import Closure, HostMpi, Verdict
+    from mpi_abi import Closure, HostMpi, ImageMpiFacts, ImageProbe, Recorder, Verdict
     from mpi_abi.rootfs import RootView
     from slurm.step import StepFacts
 
@@ -25,17 +25,27 @@ def decide_mpi(
     programs: Sequence[str],
     environment: Mapping[str, str],
     step: StepFacts | None = None,
+    recorder: Recorder | None = None,
 ) -> MpiDecision:
     """Find the MPI in the container and on the host, and decide whose the programs get.
 
     ``programs`` are container paths: one, or those that the ranks of a node run together, or none where it is
-    not known what will run.
+    not known what will run.  ``recorder`` gets guards of what is read of the host.
     Raises BareboatError where the mode asks for the host's MPI and that does not fit or is not there.
     """
     if mode is MpiMode.IMAGE:
         return MpiDecision(mode)
     decisions = [
-        _decide(view, mode, config, image=image, program=program, environment=environment, step=step)
+        _decide(
+            view,
+            mode,
+            config,
+            image=image,
+            program=program,
+            environment=environment,
+            step=step,
+            recorder=recorder,
+        )
         for program in programs or ("",)
     ]
     whole = _merge(decisions)
@@ -57,16 +67,21 @@ def _decide(
     program: str,
     environment: Mapping[str, str],
     step: StepFacts | None,
+    recorder: Recorder | None,
 ) -> MpiDecision:
     import mpi_abi
 
-    facts = mpi_abi.probe_image(view, program=program or None, environment=environment)
+    probe = mpi_abi.ImageProbe(view, environment)
+    facts = probe.run(program or None)
     if facts.other_families and facts.source is mpi_abi.MpiSource.SEARCH:
         # The image holds several and the program names none: the one that this host has is the one to take.
-        ours = tuple(dict.fromkeys(host.family for host in mpi_abi.probe_host(prefixes=config.mpi_prefixes)))
-        facts = mpi_abi.probe_image(view, program=program or None, environment=environment, prefer=ours)
-    host = _find_host(facts.family, config) if facts.family else None
-    closure = mpi_abi.find_closure(host) if host else None
+        hosts = mpi_abi.probe_host(prefixes=config.mpi_prefixes, recorder=recorder)
+        ours = tuple(dict.fromkeys(host.family for host in hosts))
+        probe = mpi_abi.ImageProbe(view, environment, prefer=ours)
+        facts = probe.run(program or None)
+    host = _find_host(facts.family, config, recorder) if facts.family else None
+    closure = mpi_abi.find_closure(host, recorder=recorder) if host else None
+    facts = _complete(probe, facts, host, closure)
     verdict = mpi_abi.judge(facts, host, closure)
     kinds = mpi_abi.VerdictKind
     if verdict.kind is kinds.NO_MPI:
@@ -103,6 +118,22 @@ def lonely_ranks(host: HostMpi, closure: Closure, step: StepFacts) -> str:
     )
 
 
+def _complete(
+    probe: ImageProbe, facts: ImageMpiFacts, host: HostMpi | None, closure: Closure | None
+) -> ImageMpiFacts:
+    """Read of the image what the host's closure asks for, and no more: every file read is one to guard."""
+    import mpi_abi
+
+    asked: frozenset[str] = frozenset()
+    while host is not None and closure is not None and facts.family == host.family:
+        more = mpi_abi.asked_of_image(facts, host, closure) - asked
+        if not more:
+            break
+        asked |= more
+        facts = probe.complete(facts, asked)
+    return facts
+
+
 def _merge(decisions: Sequence[MpiDecision]) -> MpiDecision:
     """Put together what was decided for each of several programs of one step.  Pure.
 
@@ -130,13 +161,14 @@ def _merge(decisions: Sequence[MpiDecision]) -> MpiDecision:
     )
 
 
-def _find_host(family: str, config: SiteConfig) -> HostMpi | None:
+def _find_host(family: str, config: SiteConfig, recorder: Recorder | None) -> HostMpi | None:
     """Find the host's MPI of the image's family; where there is none, any, for the verdict to name it."""
     import mpi_abi
 
     prefixes = config.mpi_prefixes
-    chosen = mpi_abi.choose_host(mpi_abi.probe_host(prefixes=prefixes, family=family), family, order=prefixes)
-    return chosen or next(iter(mpi_abi.probe_host(prefixes=prefixes)), None)
+    hosts = mpi_abi.probe_host(prefixes=prefixes, family=family, recorder=recorder)
+    chosen = mpi_abi.choose_host(hosts, family, order=prefixes)
+    return chosen or next(iter(mpi_abi.probe_host(prefixes=prefixes, recorder=recorder)), None)
 
 
 def refusal(verdict: Verdict, image: str) -> BareboatError:

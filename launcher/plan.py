@@ -85,11 +85,16 @@ def make_plan(
     program: str = "",
     missing: tuple[str, ...] = (),
     warnings: tuple[str, ...] = (),
+    placeholders: bool = False,
 ) -> Plan:
     """Put the plan together.
 
-    ``missing`` are the mount points that the image lacks, ``warnings`` those of the probes.
+    ``missing`` are the mount points that the image lacks, ``warnings`` those of the probes.  With
+    ``placeholders`` the plan is one for every step, else for the one that the layout was made for.
     """
+    mounts, cwd = (
+        (layout.operations, layout.any_cwd) if placeholders else (layout.resolved.operations, layout.cwd)
+    )
     covers = tuple(
         Operation(Verb.BIND, (cover.source, cover.target, "ro"), cover.reason, Origin.SWAP)
         for cover in (mpi.swap.covers if mpi.swap else ())
@@ -108,12 +113,12 @@ def make_plan(
         image=image.path,
         os_name=image.os_name,
         operations=(
-            *layout.operations,
+            *mounts,
             *covers,
             *plan_environment(request, config, image),
             *layout.environment,
             *changes,
-            Operation(Verb.CWD, (layout.cwd,), "the working directory of the caller"),
+            Operation(Verb.CWD, (cwd,), "the working directory of the caller"),
             Operation(Verb.NO_NEW_PRIVS, (), reason),
         ),
         mpi=mpi,

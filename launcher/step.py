@@ -1,6 +1,6 @@
 """Entry of the SPANK plugin: ``python -I -m launcher.step -- ARGV...``, once per node and step, as the user.
 
-The environment and the working directory are the task's.  Standard output gets the program's bytes, standard
+The environment and the working directory are the task's.  Standard output gets the entry, standard
 error warnings or the one message of a failure, which the plugin passes on to the user.
 """
 
@@ -11,17 +11,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from launcher.entry import encode_entry
 from launcher.errors import BareboatError
 from launcher.launch import prepare
 from launcher.messages import describe, known_errors
+from mpi_abi.guards import Recorder
 from slurm.multiprog import programs_of
-from slurm.step import read_step
+from slurm.step import StepKind, read_step
+
+_MULTI_PROG = "SLURM_BAREBOAT_MULTI_PROG"
 
 
-def make_program(
+def make_entry(
     argv: Sequence[str], *, environment: Mapping[str, str], cwd: str
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Plan the step's container: the program's bytes, and the warnings."""
+    """Plan the step's container: the entry's bytes (``launcher.entry``), and the warnings."""
     image = environment.get("SLURM_CONTAINER", "")
     if not image:
         raise BareboatError(
@@ -29,6 +33,11 @@ def make_program(
         )
     first, *others = programs(argv, environment)
     step = read_step(environment, argv=tuple(argv), cwd=cwd)
+    recorder = Recorder()
+    if step.kind is StepKind.BATCH:
+        recorder.forbid("no later step runs this batch script")
+    if environment.get(_MULTI_PROG):
+        recorder.forbid("which programs run depends on the ranks of this node")
     # A program that is missing is Slurm's to report, with its own exit code; the reason is told beforehand.
     plan = prepare(
         image,
@@ -38,8 +47,10 @@ def make_program(
         step=step,
         others=tuple(others),
         needs_program=False,
+        recorder=recorder,
     )
-    return plan.encode(), plan.warnings
+    entry = encode_entry(plan.encode(), recorder.guards, cacheable=not recorder.obstacles)
+    return entry, plan.warnings
 
 
 def programs(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -47,7 +58,7 @@ def programs(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[str, 
 
     Slurm hands the plugin such a configuration as its name and its text in place of the command.
     """
-    if environment.get("SLURM_BAREBOAT_MULTI_PROG") and len(argv) > 1:
+    if environment.get(_MULTI_PROG) and len(argv) > 1:
         ranks = tuple(int(rank) for rank in environment.get("SLURM_GTIDS", "").split(",") if rank.isdecimal())
         return programs_of(argv[1], ranks) or ("",)
     return tuple(argv[:1]) or ("",)
@@ -57,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the entry; returns its exit code."""
     argv = tuple(arguments[1:] if arguments[:1] == ["--"] else arguments)
     try:
-        program, warnings = make_program(argv, environment=os.environ, cwd=str(Path.cwd()))
+        entry, warnings = make_entry(argv, environment=os.environ, cwd=str(Path.cwd()))
     except known_errors() as error:
         sys.stderr.write(describe(error))
         return 125
@@ -66,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         return 125
     for warning in warnings:
         sys.stderr.write(f"bareboat: warning: {warning}\n")
-    sys.stdout.buffer.write(program)
+    sys.stdout.buffer.write(entry)
     sys.stdout.buffer.flush()
     return 0
 

@@ -8,6 +8,7 @@ from .guards import Guard, GuardKind, Recorder
 from .host import HostMpi, choose_host, probe_host
 from .image import ImageMpiFacts, ImageProbe, MpiSource, probe_image
 from .rootfs import RootView
+from .sharing import asked_of_image
 from .swap import Action, Cover, EnvironmentChange, Swap, make_swap
 from .verdict import Reason, Verdict, VerdictKind, judge
 
@@ -29,6 +30,7 @@ __all__ = [
     "Swap",
     "Verdict",
     "VerdictKind",
+    "asked_of_image",
     "choose_host",
     "find_closure",
     "judge",

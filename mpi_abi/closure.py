@@ -69,12 +69,6 @@ class Closure:
     environment: tuple[tuple[str, str], ...]
     missing: tuple[tuple[str, str], ...]
 
-    @property
-    def names(self) -> frozenset[str]:
-        """The sonames of the closure's libraries and of all that they need."""
-        own = (item.soname for item in self.files if not item.plugin)
-        return frozenset(own).union(*(item.versions_needed for item in self.files))
-
 
 def find_closure(host: HostMpi, *, recorder: Recorder | None = None) -> Closure:
     """Read a host MPI's closure; ``recorder`` gets guards for what is read.

@@ -35,8 +35,12 @@ class Guard:
 
 
 def make_stamp(status: os.stat_result) -> str:
-    """Device, inode, size and the times of change of content and inode, in nanoseconds (stat(2))."""
-    return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    """Device, inode, size and the times of change of content and inode, in nanoseconds (stat(2)).
+
+    Times before 1970 are written as the unsigned numbers of 64 bits that they are to C.
+    """
+    times = (nanoseconds % (1 << 64) for nanoseconds in (status.st_mtime_ns, status.st_ctime_ns))
+    return " ".join(map(str, (status.st_dev, status.st_ino, status.st_size, *times)))
 
 
 class Recorder:

@@ -185,11 +185,11 @@ class ImageProbe:
         if found:
             facts, self._users = self._with_tree(facts, found)
         else:
-            facts = self._with_search(facts, loader)
+            facts = self._with_search(facts, loader, sparing=sparing)
         return replace(facts, offered=self._offered(facts.mpi))
 
     def complete(self, facts: ImageMpiFacts, names: Collection[str] | None = None) -> ImageMpiFacts:
-        """Add the libraries with the sonames ``names`` (see `Closure.names`) to the facts; None for all."""
+        """Put the libraries with the sonames ``names`` into the facts (`asked_of_image`); None for all."""
         loader = self._loader
         if loader is None:
             return facts
@@ -293,13 +293,18 @@ class ImageProbe:
 
     # -- MPI somewhere in the image --------------------------------------------------------------------------
 
-    def _with_search(self, facts: ImageMpiFacts, loader: Loader) -> ImageMpiFacts:
-        """Look where an MPI can be: for scripts, no program, and programs that may start or open others."""
+    def _with_search(self, facts: ImageMpiFacts, loader: Loader, *, sparing: bool) -> ImageMpiFacts:
+        """Look where an MPI can be: for scripts, no program, and programs that may start or open others.
+
+        For others, it only serves to tell more.
+        """
         reaches_out = facts.reaches_out or any(
             self._elves.undefined(item.host_path) & _REACHES_OUT
             for item in facts.tree.objects
             if item.how is Found.PROGRAM or matches(item.facts.soname, tables().runtimes)
         )
+        if sparing and not reaches_out:
+            return facts
         found = list(search(loader, self._environment.get("LD_LIBRARY_PATH", "")))
         families = list(dict.fromkeys(item.family for item in found if item.role == C_ROLE))
         if not families:

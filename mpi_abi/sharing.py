@@ -7,7 +7,7 @@ its copy where that has all the closure asks for; what must be brought must have
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from .closure import Closure, ClosureFile
@@ -51,23 +51,12 @@ def share(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> Sharing:
     and has the symbol versions (or, without versions, the symbols) that the closure needs.  What only a kept
     library needs stays behind with it, and so does a host library for a language that the image has none for.
     """
-    by_soname = {item.soname: item for item in closure.files if not item.plugin}
     kept: dict[str, Kept] = {}
     for item in closure.files:
         copies = [copy for copy in image.shared if copy.soname == item.soname]
         if item.shared and copies and all(_serves(copy, item, closure) for copy in copies):
             kept[item.soname] = Kept(item, copies[0].path)
-    roles = {item.role for item in image.mpi}
-    covering = {item.real for item in host.libraries if item.role in roles}
-    roots = [item for item in closure.files if item.plugin or item.path in covering]
-    brought: dict[str, ClosureFile] = {}
-    todo = [item for item in roots if not _left_behind(item, kept)]
-    while todo:
-        item = todo.pop(0)
-        if item.path in brought or item.soname in kept:
-            continue
-        brought[item.path] = item
-        todo += [by_soname[name] for name in item.needed if name in by_soname]
+    brought = _reach(image, host, closure, stop=set(kept), left=lambda item: _left_behind(item, kept))
     conflicts = tuple(
         Conflict(brought_file, copy.path, lacking)
         for brought_file in brought.values()
@@ -77,6 +66,49 @@ def share(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> Sharing:
         if lacking
     )
     return Sharing(tuple(brought.values()), tuple(kept.values()), conflicts)
+
+
+def asked_of_image(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> frozenset[str]:
+    """The sonames that ``share`` and the verdict ask of the image, as far as its known copies tell.
+
+    For who reads only what matters: the copies of these are to be added to the facts, and the question asked
+    again, until nothing new comes.
+    """
+    known = {copy.soname for copy in image.shared}
+    kept = {item.file.soname: item for item in share(image, host, closure).kept}
+    open_ones = {item.soname for item in closure.files if item.shared and item.soname not in known}
+
+    def left(item: ClosureFile) -> bool:
+        beside = (file for file in closure.files if file.group == item.group and not file.plugin)
+        return _left_behind(item, kept) or (item.plugin and any(file.soname in open_ones for file in beside))
+
+    brought = _reach(image, host, closure, stop={*kept, *open_ones}, left=left)
+    names = {name for item in brought.values() for name in (*item.needed, *item.versions_needed)}
+    return frozenset(names & (open_ones | known | tables().libc))
+
+
+def _reach(
+    image: ImageMpiFacts,
+    host: HostMpi,
+    closure: Closure,
+    *,
+    stop: Collection[str],
+    left: Callable[[ClosureFile], bool],
+) -> dict[str, ClosureFile]:
+    """What comes from the host, by path: what the covering libraries and the plugins need up to ``stop``."""
+    by_soname = {item.soname: item for item in closure.files if not item.plugin}
+    roles = {item.role for item in image.mpi}
+    covering = {item.real for item in host.libraries if item.role in roles}
+    roots = [item for item in closure.files if item.plugin or item.path in covering]
+    brought: dict[str, ClosureFile] = {}
+    todo = [item for item in roots if not left(item)]
+    while todo:
+        item = todo.pop(0)
+        if item.path in brought or item.soname in stop:
+            continue
+        brought[item.path] = item
+        todo += [by_soname[name] for name in item.needed if name in by_soname]
+    return brought
 
 
 def _left_behind(item: ClosureFile, kept: dict[str, Kept]) -> bool:

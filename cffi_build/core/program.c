@@ -42,6 +42,12 @@ static bool good_flags(const char *text)
 	return !*text;
 }
 
+/* PATH_MAX with the NUL: the kernel takes no longer one (path_resolution(7)). */
+static bool is_path(const char *text)
+{
+	return text[0] == '/' && strlen(text) < 4096;
+}
+
 static bool is_placeholder(const char *text)
 {
 	size_t length = strlen(text);
@@ -67,9 +73,9 @@ static bool good(enum kind kind, const char *text)
 {
 	switch (kind) {
 	case ROOT: /* whatever the step's values are, there is one */
-		return text[0] == '/' && strlen(text) < 4096;
+		return is_path(text);
 	case PATH:
-		return (text[0] == '/' || is_placeholder(text)) && strlen(text) < 4096;
+		return is_path(text) || (is_placeholder(text) && strlen(text) < 4096);
 	case FLAGS:
 		return good_flags(text);
 	case TYPES:
@@ -218,7 +224,7 @@ static const char *resolve(const struct bb_program *program, const char *text)
 		return text;
 	for (; value && value->name; value++)
 		if (strlen(text) == strlen(value->name) + 3 && !strncmp(text + 2, value->name, strlen(value->name)))
-			return value->value && value->value[0] == '/' ? value->value : NULL;
+			return value->value && is_path(value->value) ? value->value : NULL;
 	return NULL;
 }
 

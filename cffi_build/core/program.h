@@ -54,7 +54,7 @@ int bb_program_open(struct bb_program *program, const char *data, size_t size, s
 int bb_program_check(const char *data, size_t size, struct bb_err *err);
 
 /* Steps through the operations: start with `*cursor` 0; false at the end.  Placeholders are replaced; an operation whose
- * value is unset or no absolute path is passed over. */
+ * value is unset or no absolute path of less than 4096 bytes is passed over. */
 bool bb_program_next(const struct bb_program *program, size_t *cursor, struct bb_op *op);
 
 /* Whether `flags` ("rw" or "ro", then ",optional" and ",unless-shown" at will) holds `flag`. */

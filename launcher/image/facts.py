@@ -16,6 +16,7 @@ from launcher.errors import BareboatError
 from mpi_abi.elftypes import machine_name
 from mpi_abi.rootfs import RootView
 
+LOCALTIME = "/etc/localtime"
 _TEXT_LIMIT = 256 * 1024
 """Longest text that is read from an image, in bytes; a passwd of more would not fit into a program."""
 
@@ -53,24 +54,35 @@ class ImageFacts:
     held: frozenset[str]
 
 
-def probe_root(view: RootView, *, name: str, path: str, paths: Iterable[str] = ()) -> ImageFacts:
-    """Read an image's facts; ``paths`` are container paths that are asked for existence.
+def probe_root(
+    view: RootView, *, name: str, path: str, paths: Iterable[str] = (), once: Iterable[str] = ()
+) -> ImageFacts:
+    """Read an image's facts; ``paths`` and ``once`` are container paths that are asked for existence.
 
+    What matters for this step alone (``once``) or is for people leaves no guards with the view's recorder.
     Raises BareboatError where the directory is no root file system, naming what it lacks.
     """
-    _require_root(view, path)
-    present = frozenset(asked for asked in paths if view.resolve(asked) is not None)
+    paths, told = tuple(paths), RootView(view.root)
+    # An image that becomes something else has another root directory, which is guarded as a whole.
+    _require_root(told, path)
+    present = frozenset(asked for asked in paths if view.exists(asked))
+    also = frozenset(asked for asked in once if told.exists(asked))
     return ImageFacts(
         name=name,
         path=path,
-        os_name=_os_name(read_text(view, "/etc/os-release")),
+        os_name=_os_name(read_text(told, "/etc/os-release")),
         machine=_machine(view),
         environment=parse_environment(read_text(view, "/etc/environment")),
         passwd=read_text(view, "/etc/passwd"),
         group=read_text(view, "/etc/group"),
-        localtime=view.canonical("/etc/localtime") or "",
-        present=present,
-        held=frozenset(asked for asked in present if not view.is_dir(asked) or view.names(asked)),
+        localtime=(view if LOCALTIME in paths else told).canonical(LOCALTIME) or "",
+        present=present | also,
+        held=frozenset(
+            asked
+            for looked, some in ((view, present), (told, also))
+            for asked in some
+            if not looked.is_dir(asked) or looked.names(asked)
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import BareboatError
+from mpi_abi.guards import Recorder
 
 _MAGICS = (
     (0, b"hsqs", "a squashfs image"),
@@ -37,15 +38,15 @@ class ImageDirectory:
     path: str
 
 
-def resolve_reference(name: str, *, cwd: str) -> ImageDirectory:
-    """Say what ``name`` means, relative to ``cwd``.
+def resolve_reference(name: str, *, cwd: str, recorder: Recorder | None = None) -> ImageDirectory:
+    """Say what ``name`` means, relative to ``cwd``; ``recorder`` gets a guard of it.
 
     Raises BareboatError, one text per case: missing, a component that cannot be searched, a file and of which
     format, a registry reference, a directory that cannot be read.
     """
     path = posixpath.normpath(posixpath.join(cwd, name))
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 (a string stays a string: any bytes can be a file name)
+        status = os.stat(path)  # noqa: PTH116 (a string stays a string: any bytes can be a file name)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _missing(name, path) from error
     except PermissionError as error:
@@ -55,6 +56,9 @@ def resolve_reference(name: str, *, cwd: str) -> ImageDirectory:
         ) from error
     except OSError as error:
         raise BareboatError(f"cannot reach the image {path}: {error.strerror}") from error
+    mode = status.st_mode
+    if recorder is not None:
+        recorder.same(path, status)
     if stat.S_ISREG(mode):
         raise _not_a_directory(path)
     if not stat.S_ISDIR(mode):

@@ -1,4 +1,5 @@
 /* The callbacks that Slurm looks for, and which part each leads to. */
+#define _GNU_SOURCE
 #include "plugin.h"
 
 SPANK_PLUGIN(bareboat, 1)

@@ -100,6 +100,17 @@ static void add_installation(struct bb_key *key)
 	bb_key_add_number(key, (unsigned long long)status.st_ctim.tv_nsec);
 }
 
+/* How the ranks find each other, as far as a plan warns of it: a plan that warned is not kept, one that did not must not
+ * serve a step that needs the warning. */
+static void add_wire_up(struct bb_key *key, char *const *environment)
+{
+	const char *type = find(environment, "SLURM_MPI_TYPE"), *tasks = find(environment, "SLURM_STEP_NUM_TASKS");
+
+	bb_key_add(key, type ? type : "");
+	bb_key_add(key, find(environment, "PMIX_NAMESPACE") ? "pmix" : find(environment, "PMI_FD") ? "pmi2" : "");
+	bb_key_add(key, tasks && !strcmp(tasks, "1") ? "alone" : "");
+}
+
 /* Where a relative name in the request would mean something else in another directory. */
 static bool depends_on_directory(const struct bb_request *request, const char *image)
 {
@@ -124,6 +135,7 @@ static void make_key(struct bb_key *key, const struct bb_request *request, const
 	bb_key_add(key, prologs);
 	bb_key_add(key, depends_on_directory(request, image) ? directory : "");
 	add_identity(key);
+	add_wire_up(key, request->environment);
 	add_variables(key, request->environment);
 }
 

@@ -135,16 +135,19 @@ static void test_guards_see_changes(void **state)
 
 static void test_placeholders(void **state)
 {
-	static const struct bb_value values[] = { { "cwd", "/here" }, { "TMPDIR", "relative" }, { "spool", NULL }, { 0 } };
+	static char longer[4097];
+	static const struct bb_value values[] = { { "cwd", "/here" }, { "TMPDIR", "relative" }, { "spool", NULL },
+						  { "long", longer }, { 0 } };
 	struct bytes bytes = PROGRAM("root-dir", "/img", "bind", "%{cwd}", "/at", "rw,unless-shown", "bind", "%{TMPDIR}", "/t",
 				     "rw", "bind", "/s", "%{spool}", "ro,optional,unless-shown", "bind", "%{none}", "/n", "rw",
-				     "env-set", "A", "%{cwd}", "cwd", "%{cwd}");
+				     "bind", "/s", "%{long}", "rw", "env-set", "A", "%{cwd}", "cwd", "%{cwd}");
 	struct bb_program program;
 	struct bb_err err;
 	struct bb_op op;
 	size_t cursor = 0;
 
 	(void)state;
+	memset(longer, '/', sizeof longer - 1);
 	assert_int_equal(bb_program_open(&program, bytes.data, bytes.size, &err), 0);
 	program.values = values;
 	assert_true(bb_program_next(&program, &cursor, &op));

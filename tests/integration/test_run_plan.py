@@ -11,6 +11,7 @@ import pytest
 from launching import HELLO, Image, Run, bareboat, out, snapshot, start
 
 from launcher.apply import check
+from launcher.entry import decode_entry
 from launcher.errors import BareboatError
 from launcher.program import Verb, decode
 
@@ -51,7 +52,9 @@ def step(*argv: str, cwd: str = "/", **variables: str) -> Run:
 
 def test_the_plugins_entry_writes_the_program(mpich: Path) -> None:
     done = step(HELLO, SLURM_CONTAINER=str(mpich), SLURM_JOB_ID="1", SLURM_STEP_ID="0")
-    operations = decode(os.fsencode(out(done)))
+    entry = decode_entry(os.fsencode(out(done)))
+    operations = decode(entry.program)
+    assert entry.cacheable
     assert operations[0].args == (str(mpich),)
     assert any(op.verb is Verb.BIND and op.args[1].startswith("/run/bareboat/mpi/") for op in operations)
 
@@ -72,8 +75,10 @@ def test_the_plugins_entry_binds_the_spool_of_a_batch_script(plain: Path, shared
         **{"SLURM_CONTAINER": str(plain), "SLURM_JOB_ID": "7", "BAREBOAT_WITHOUT": "tmp"},
     )
     assert done.returncode == 0
-    bound = [op.args for op in decode(os.fsencode(done.stdout)) if op.verb is Verb.BIND]
-    assert (str(spool), str(spool), "rw,optional") in bound
+    entry = decode_entry(os.fsencode(done.stdout))
+    bound = [op.args for op in decode(entry.program) if op.verb is Verb.BIND]
+    assert ("%{spool}", "%{spool}", "rw,optional,unless-shown") in bound
+    assert (entry.cacheable, entry.guards) == (False, ())
     assert "its interpreter /bin/nosuch is not in the container" in done.stderr
 
 

@@ -79,8 +79,8 @@ def laid(
 
 
 def binds(layout: Layout) -> dict[str, tuple[str, str]]:
-    """Target -> (source, flags) of the binds."""
-    return {op.args[1]: (op.args[0], op.args[2]) for op in layout.operations if op.verb is Verb.BIND}
+    """Target -> (source, flags) of the binds, for this step."""
+    return {op.args[1]: (op.args[0], op.args[2]) for op in layout.resolved.operations if op.verb is Verb.BIND}
 
 
 def find(layout: Layout, target: str) -> Operation:

@@ -9,7 +9,17 @@ from launcher_facts import HOST, IMAGE, USER, StepDirs, binds, find, laid, reque
 
 from launcher.config import Mount, SiteConfig, View
 from launcher.errors import BareboatError
-from launcher.layout import beneath, group_text, host_paths, image_paths, passwd_text
+from launcher.layout import (
+    Layout,
+    beneath,
+    group_text,
+    host_paths,
+    image_paths,
+    network_paths,
+    passwd_text,
+    step_paths,
+)
+from launcher.placeholders import is_placeholder
 from launcher.program import Operation, Origin, Verb
 
 # What of the host is shown
@@ -179,7 +189,7 @@ def test_the_steps_directories_are_bound() -> None:
     assert shown["/var/spool/pmix.1"] == ("/var/spool/pmix.1", "rw,optional")
     assert "/tmp/pmix" not in shown
     assert "/gone" not in shown
-    assert shown["/var/spool/slurmd/job00001"][1] == "rw,optional"
+    assert shown["/var/spool/slurmd/job00001"] == ("/var/spool/slurmd/job00001", "rw")
     assert shown["/run/munge"] == ("/run/munge", "rw,optional")
     off = laid(request(without=frozenset({View.PMI, View.SPOOL, View.MUNGE})), host=host, step=step)
     assert set(shown) - set(binds(off)) == {"/var/spool/pmix.1", "/var/spool/slurmd/job00001", "/run/munge"}
@@ -248,14 +258,85 @@ def test_the_time_zone_is_the_hosts_and_no_zone_file_is_covered(
 
 def test_the_probes_are_asked_about_all_that_the_layout_looks_up() -> None:
     asked = request({"TMPDIR": "/scratch"}, mounts=(Mount("/data", "/d", read_only=False),))
-    paths = host_paths(
-        asked, SiteConfig(mounts=(Mount("/s", "/s", read_only=True),)), StepDirs(("/p",), "/q")
+    step = StepDirs(("/p",), "/q")
+    paths = host_paths(asked, SiteConfig(mounts=(Mount("/s", "/s", read_only=True),)), step)
+    assert {"/data", "/s", "/proc", "/run/munge"} <= set(paths)
+    assert {"/p", "/q", "/scratch", "/home/user/job"} == set(step_paths(asked, step))
+    zone = {"/etc/localtime", "/usr/share/zoneinfo/Europe/Berlin"}
+    assert {"/bin/zsh", *zone} == set(image_paths(asked, SiteConfig(), HOST))
+    assert {"/lustre", "/usr"} == set(network_paths(SiteConfig(), HOST))
+
+
+def test_what_a_step_does_not_need_to_know_is_not_asked() -> None:
+    off = request(without=frozenset({View.USERS, View.TIMEZONE, View.HOME}))
+    assert image_paths(off, SiteConfig(), HOST) == ()
+    host = replace(HOST, user=replace(USER, home="/var/lib/x"))
+    assert image_paths(off, SiteConfig(), host) == ()
+    assert "/var/lib/x" not in image_paths(request(), SiteConfig(), host)
+    host = replace(HOST, user=replace(USER, home="/usr/x"))
+    assert "/usr/x" in image_paths(request(), SiteConfig(), host)
+
+
+# Placeholders
+
+
+def placeholders(layout: Layout) -> list[tuple[str, ...]]:
+    return [op.args for op in layout.operations if any(is_placeholder(text) for text in op.args)]
+
+
+def test_the_operations_are_the_same_for_every_step() -> None:
+    one = laid(request({"TMPDIR": "/scratch"}), step=StepDirs((), "/spool"))
+    other = laid(
+        request(
+            {"TMPDIR": "/gone", "PMIX_SERVER_TMPDIR": "/p", "PMIX_SYSTEM_TMPDIR": "/tmp"}, cwd="/usr/share"
+        ),
+        host=replace(HOST, mounts=(), present=HOST.present | {"/p"}),
+        step=StepDirs(("/p", "/tmp"), None),
     )
-    assert {"/data", "/s", "/p", "/q", "/scratch", "/home/user/job", "/proc", "/run/munge"} <= set(paths)
-    assert {
-        *("/home/user", "/home/user/job", "/scratch", "/bin/zsh", "/lustre", "/usr"),
-        "/usr/share/zoneinfo/Europe/Berlin",
-    } == set(image_paths(asked, SiteConfig(), HOST))
+    assert one.operations == other.operations
+    assert one.resolved != other.resolved
+    assert (one.any_cwd, one.settled, other.settled) == ("%{cwd}", True, True)
+    assert placeholders(one) == [
+        (name, name, "rw,optional,unless-shown")
+        for name in (
+            *("%{TMPDIR}", "%{PMIX_SERVER_TMPDIR}", "%{PMIX_SYSTEM_TMPDIR}", "%{spool}"),
+            "%{cwd}",
+        )
+    ]
+
+
+def test_parts_of_the_view_that_are_off_have_no_placeholder() -> None:
+    off = request(without=frozenset({View.TMP, View.PMI, View.SPOOL}))
+    assert [args[0] for args in placeholders(laid(off))] == ["%{cwd}"]
+
+
+def test_a_decision_on_the_working_directory_is_one_for_this_step() -> None:
+    off = frozenset({View.CWD})
+    assert not laid(request(without=off)).settled
+    assert not laid(request(cwd="/gone")).settled
+    assert laid(request(without=off)).any_cwd == "/home/user/job"
+    assert laid(request(cwd="/scratch", without=off)).any_cwd == "/"
+
+
+def test_directories_of_an_old_pmix_belong_to_their_step() -> None:
+    variables = {"PMIX_SERVER_TMPDIR": "/p/1"}
+    assert laid(request(variables), step=StepDirs(("/p/1",), None)).settled
+    layout = laid(
+        request(variables),
+        host=replace(HOST, present=HOST.present | {"/p/1", "/dstore"}),
+        step=StepDirs(("/p/1", "/dstore"), None),
+    )
+    assert not layout.settled
+    assert {"/p/1", "/dstore"} <= set(binds(layout))
+
+
+def test_a_placeholder_is_passed_over_where_its_place_is_taken() -> None:
+    under = {"TMPDIR": "/tmp/x", "PMIX_SERVER_TMPDIR": "/lustre/x", "PMIX_SYSTEM_TMPDIR": "relative"}
+    host = replace(HOST, present=HOST.present | {"/tmp/x", "/lustre/x"})
+    assert set(binds(laid(request(under), host=host))) == set(binds(laid()))
+    # What is on the host's /run is hidden by the fresh one, and so has to be shown again.
+    host = replace(HOST, present=HOST.present | {"/run/user/1"})
+    assert "/run/user/1" in binds(laid(request({"TMPDIR": "/run/user/1"}), host=host))
 
 
 def test_beneath_is_about_components() -> None:
