@@ -292,27 +292,30 @@ def _run(client: Client, command: Sequence[str], *, limit: float) -> tuple[int |
     environment = {key: value for key, value in client.environment.items() if key not in _CONTAINER_VARIABLES}
     identity = _identity(client.user)
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            cwd=client.directory,
-            # Ctrl-C is ours to pass on: srun would only ask for a second one.
-            start_new_session=True,
-            text=True,
-            errors="replace",
-            user=identity[0] if identity else None,
-            group=identity[1] if identity else None,
-            extra_groups=identity[2] if identity else None,
-        )
+        with _signals_held_back() as came:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                cwd=client.directory,
+                # Ctrl-C is ours to pass on: srun would only ask for a second one.
+                start_new_session=True,
+                text=True,
+                errors="replace",
+                user=identity[0] if identity else None,
+                group=identity[1] if identity else None,
+                extra_groups=identity[2] if identity else None,
+            )
     except OSError as error:
         raise BenchError(
             f"{command[0]} cannot be started: {error.strerror} ({error.filename})",
             hint="is Slurm's client in PATH?",
         ) from error
     try:
+        for number in came:
+            signal.raise_signal(number)
         stdout, stderr = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         stdout, stderr = _end(process)
@@ -321,6 +324,21 @@ def _run(client: Client, command: Sequence[str], *, limit: float) -> tuple[int |
         _end(process)
         raise
     return process.returncode, stdout, stderr
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[list[int]]:
+    """Note the signals that come while a process is started: until that is known, it could not be ended."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield came
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[str, str]:

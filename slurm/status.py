@@ -248,7 +248,7 @@ def _ask_node(node: NodeInfo, prefix: Path, here: Status, environment: Mapping[s
     try:
         done = inventory.run(command, environment, limit=_STEP_LIMIT * 2)
         if not done.stdout.strip():
-            return NodeStatus(node.name, "", None, _first_error(done))
+            return NodeStatus(node.name, "", None, first_error(done))
         return judge_node(node.name, here, parse_status(done.stdout))
     except SlurmError as error:
         return NodeStatus(node.name, "", None, str(error))
@@ -269,6 +269,9 @@ def to_table(answers: tuple[NodeStatus, ...]) -> str:
     )
 
 
-def _first_error(done: subprocess.CompletedProcess[str]) -> str:
+def first_error(done: subprocess.CompletedProcess[str]) -> str:
+    """What a step that gave no answer says of it, in one line.  Pure."""
     lines = [line for line in done.stderr.splitlines() if line.strip()]
+    # srun's line about the exit code may overtake what the node itself has to say.
+    lines.sort(key=lambda line: "Exited with exit code" in line)
     return lines[0] if lines else f"no answer (srun's exit code {done.returncode})"

@@ -176,7 +176,7 @@ def test_a_step_that_is_ended_leaves_nothing(
         if how == "scancel":
             cluster.run(["scancel", "--name=ended", "--user", user.pw_name])
             wait_until(lambda: not cluster.run(["squeue", "-h", "--name=ended"]).stdout.strip())
-        with process:
+        try:
             for _ in range(LIMIT):
                 if process.poll() is not None:
                     break
@@ -184,6 +184,8 @@ def test_a_step_that_is_ended_leaves_nothing(
                 os.kill(process.pid, signal.SIGINT)
                 time.sleep(0.3)
             said = process.communicate(timeout=LIMIT)[1]
+        finally:
+            process.kill()
         assert process.returncode != 0, said
         # The end of the step is Slurm's to tell; what it cut short is no failure of ours.
         assert "bareboat" not in said

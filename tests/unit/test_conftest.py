@@ -56,6 +56,11 @@ def test_an_expected_failure_is_none(tmp_path: Path) -> None:
     assert "1 xfailed" in done.stdout
 
 
+def test_the_time_limit_is_the_tests_and_not_that_of_an_image_built_first(tmp_path: Path) -> None:
+    done = outcome_of(tmp_path, "def test_it():\n    pass\n")
+    assert "timeout: 300.0s\ntimeout method: signal\ntimeout func_only: True\n" in done.stdout
+
+
 def test_a_test_that_leaves_a_process_fails(tmp_path: Path) -> None:
     text = """
 import subprocess

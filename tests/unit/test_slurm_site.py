@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,20 @@ def test_a_node_is_compared_with_here(there: Status, problem: str) -> None:
 def test_an_answer_that_is_none_is_an_error() -> None:
     with pytest.raises(SlurmError, match="the answer cannot be read: 'bash: no'"):
         status.parse_status("bash: no\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("srun: error: n2: task 0: Exited with exit code 9\nthere is no /p\n", "there is no /p"),
+        ("there is no /p\nsrun: error: n2: task 0: Exited with exit code 9\n", "there is no /p"),
+        (
+            "\nsrun: error: n2: task 0: Exited with exit code 1\n",
+            "srun: error: n2: task 0: Exited with exit code 1",
+        ),
+        ("", "no answer (srun's exit code 9)"),
+    ],
+)
+def test_a_node_without_an_answer_says_why_in_whatever_order(said: str, problem: str) -> None:
+    done = subprocess.CompletedProcess(("srun",), 9, "", said)
+    assert status.first_error(done) == problem
