@@ -19,7 +19,43 @@ struct pass {
 	const struct bb_program *program;
 };
 
-static bool covered(const struct pass *pass, size_t limit, const char *path);
+static bool on_host_mount(const struct pass *pass, const char *types, const char *path)
+{
+	char point[PATH_MAX];
+	size_t cursor = 0;
+
+	while (bb_hostmounts_next(&pass->table, &pass->root, types, &cursor, point))
+		if (bb_beneath(path, point))
+			return true;
+	return false;
+}
+
+/* Whether the bind shows something at its target, by itself or, where it is passed over, by what made that so. */
+static bool shows(const struct pass *pass, const struct bb_op *op)
+{
+	struct stat status;
+
+	return stat(op->arg[0], &status) == 0 &&
+	       !(bb_flag(op->arg[2], "unless-shown") && bb_root_holds(&pass->root, op->arg[1]));
+}
+
+/* Whether an operation before `limit` (an offset) mounts something at or above `path`: the mount point is then to be
+ * found in that, not in the image. */
+static bool covered(const struct pass *pass, size_t limit, const char *path)
+{
+	struct bb_op op;
+	size_t cursor = 0;
+
+	while (bb_program_next(pass->program, &cursor, &op) && cursor < limit) {
+		if (op.verb == BB_BIND && bb_beneath(path, op.arg[1]) && shows(pass, &op))
+			return true;
+		if (op.verb == BB_TMPFS && bb_beneath(path, op.arg[0]))
+			return true;
+		if (op.verb == BB_BIND_FSTYPES && on_host_mount(pass, op.arg[0], path))
+			return true;
+	}
+	return false;
+}
 
 /* 1 where the bind is to be done, 0 where it is passed over. `limit` is the offset behind the operation. */
 static int wanted(const struct pass *pass, const struct bb_op *op, size_t limit, struct stat *status,
@@ -35,38 +71,6 @@ static int wanted(const struct pass *pass, const struct bb_op *op, size_t limit,
 	if (!bb_flag(op->arg[2], "unless-shown"))
 		return 1;
 	return !covered(pass, limit, op->arg[1]) && !bb_root_holds(&pass->root, op->arg[1]);
-}
-
-static bool on_host_mount(const struct pass *pass, const char *types, const char *path)
-{
-	char point[PATH_MAX];
-	size_t cursor = 0;
-
-	while (bb_hostmounts_next(&pass->table, &pass->root, types, &cursor, point))
-		if (bb_beneath(path, point))
-			return true;
-	return false;
-}
-
-/* Whether an operation before `limit` (an offset) mounts something at or above `path`: the mount point is then to be
- * found in that, not in the image. */
-static bool covered(const struct pass *pass, size_t limit, const char *path)
-{
-	struct bb_op op;
-	size_t cursor = 0;
-
-	while (bb_program_next(pass->program, &cursor, &op) && cursor < limit) {
-		struct stat status;
-		struct bb_err ignored;
-
-		if (op.verb == BB_BIND && bb_beneath(path, op.arg[1]) && wanted(pass, &op, cursor, &status, &ignored) > 0)
-			return true;
-		if (op.verb == BB_TMPFS && bb_beneath(path, op.arg[0]))
-			return true;
-		if (op.verb == BB_BIND_FSTYPES && on_host_mount(pass, op.arg[0], path))
-			return true;
-	}
-	return false;
 }
 
 static unsigned attributes(const char *flags)

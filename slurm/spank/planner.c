@@ -53,7 +53,7 @@ int bb_installed(const char *name, char *path, size_t size)
 
 static void execute(const char *python, const struct bb_request *request, int out, int err)
 {
-	static const char *const head[] = { NULL, "-I", "-m", "launcher.step", "--" };
+	static const char *const head[] = { NULL, "-I", "-X", "utf8", "-m", "launcher.step", "--" };
 	const char *argv[ARGUMENTS_MAX];
 	size_t count = 0;
 
