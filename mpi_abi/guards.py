@@ -56,7 +56,8 @@ class Recorder:
         return tuple(
             guard
             for guard in self._guards.values()
-            if guard.kind is not GuardKind.THERE or (guard.path, GuardKind.SAME) not in self._guards
+            if guard.kind is not GuardKind.THERE
+            or (guard.path.removesuffix("/.") or "/", GuardKind.SAME) not in self._guards
         )
 
     @property

@@ -33,14 +33,16 @@ def _steps(path: str) -> list[str]:
 class _Walk:
     """One path, followed: ``real`` is None where it leads nowhere, and ``lost`` then where it ends.
 
-    ``links`` are the places of the links taken.  ``plain`` says that the host's kernel would have gone the
-    same way from the root.
+    ``turns`` are the links taken and the directories left by ``..``.  ``plain`` says that the host's kernel
+    would have gone the same way from the root, along ``asked``: the path's own parts up to the end or to the
+    place where it is lost.
     """
 
     real: str | None
     lost: str
-    links: tuple[str, ...]
+    turns: tuple[str, ...]
     plain: bool
+    asked: str
 
 
 class RootView:
@@ -83,14 +85,14 @@ class RootView:
         walk = self._walk(path)
         if self.recorder is not None and path not in self._guarded:
             self._guarded.add(path)
-            self._record(self.recorder, path, walk)
+            self._record(self.recorder, walk)
         return walk.real
 
     def exists(self, path: str) -> bool:
         """Whether the path leads to anything; unlike `canonical`, its content is of no interest."""
         walk = self._walk(path)
         if self.recorder is not None and path not in self._guarded:
-            self._record(self.recorder, path, walk, content=False)
+            self._record(self.recorder, walk, content=False)
         return walk.real is not None
 
     def watch(self, path: str) -> None:
@@ -103,8 +105,8 @@ class RootView:
             return
         status = self._status(walk.real)
         if status is not None:
-            self._record_links(self.recorder, walk)
-            self.recorder.same(self._guard_path(path, walk), status)
+            self._record_turns(self.recorder, walk)
+            self.recorder.same(self._guard_path(walk), status)
 
     def is_dir(self, path: str) -> bool:
         """Whether the path leads to a directory."""
@@ -183,35 +185,39 @@ class RootView:
     def _follow(self, path: str, *, missing_ok: bool) -> _Walk:
         todo = [(part, True) for part in _steps(path)]
         done: list[str] = []
-        links: list[str] = []
+        turns: list[str] = []
+        links = 0
+        asked = ""
         host = self.root == "/"
         plain = True
         while todo:
             part, own = todo.pop()
+            asked += f"/{part}" if own else ""
             if part == ".":
                 continue
             if part == "..":
                 plain = plain and (host or bool(done))
+                turns += ["/" + "/".join(done)] if done else []
                 del done[-1:]
                 continue
             here = "/" + "/".join([*done, part])
             mode = self._mode(here)
-            plain = plain and here not in self._binds
+            plain = plain and here not in self._binds and (mode == 0 or self._seen[here] is not None)
             if stat.S_ISLNK(mode) and here not in self._binds:
-                links.append(here)
+                turns.append(here)
+                links += 1
                 target = self._link_text(here)
-                if len(links) > _MAX_LINKS or target is None:
-                    return _Walk(None, "", tuple(links), plain=False)
+                if links > _MAX_LINKS or target is None:
+                    return _Walk(None, "", tuple(turns), plain=False, asked=asked)
                 if target.startswith("/"):
                     plain = plain and host
                     done = []
                 todo.extend((step, False) for step in _steps(target))
                 continue
             if not missing_ok and not (stat.S_ISDIR(mode) if todo else mode):
-                rest = "/".join([here, *(step for step, _ in reversed(todo))])
-                return _Walk(None, rest, tuple(links), plain=plain and own)
+                return _Walk(None, here, tuple(turns), plain=plain and own, asked=asked)
             done.append(part)
-        return _Walk("/" + "/".join(done), "", tuple(links), plain=plain)
+        return _Walk("/" + "/".join(done), "", tuple(turns), plain=plain, asked=asked)
 
     def _link_text(self, real: str) -> str | None:
         try:
@@ -221,41 +227,45 @@ class RootView:
 
     # -- guards ----------------------------------------------------------------------------------------------
 
-    def _guard_path(self, path: str, walk: _Walk) -> str:
+    def _guard_path(self, walk: _Walk) -> str:
         """The host path to guard: as asked where the kernel goes the same way, else behind all links."""
         if walk.plain:
-            return self._named + "/" + "/".join(part for part in path.split("/") if part) or "/"
-        real = walk.real or walk.lost
+            return self._named + walk.asked or "/"
+        return self._guarded_place(walk.real or walk.lost)
+
+    def _record_turns(self, recorder: Recorder, walk: _Walk) -> None:
+        """Guard each turn of the way, unless one question to the kernel covers them all."""
+        for turn in () if walk.plain else walk.turns:
+            status, path = self._status(turn), self._guarded_place(turn)
+            if status is not None and stat.S_ISLNK(status.st_mode):
+                recorder.link(path, status)
+            elif status is not None:
+                recorder.there(f"{path}/.")
+
+    def _guarded_place(self, real: str) -> str:
+        """Host path of a container path without links, by the names that root and binds were given by."""
         place = self._bind_of(real)
         return (self._sources[place] + real[len(place) :] if place else self._named + real) or "/"
 
-    def _record_links(self, recorder: Recorder, walk: _Walk) -> None:
-        """Guard each link on the way, unless one question to the kernel covers them all."""
-        for link in () if walk.plain else walk.links:
-            place = self._bind_of(link)
-            recorder.link(
-                self._sources[place] + link[len(place) :] if place else self._named + link, self._status(link)
-            )
-
-    def _record(self, recorder: Recorder, path: str, walk: _Walk, *, content: bool = True) -> None:
-        self._record_links(recorder, walk)
-        guard = self._guard_path(path, walk)
-        if walk.real is None:
-            if walk.plain or walk.lost:
-                recorder.absent(guard)
-            return
-        status = self._status(walk.real)
+    def _record(self, recorder: Recorder, walk: _Walk, *, content: bool = True) -> None:
+        self._record_turns(recorder, walk)
+        guard = self._guard_path(walk)
+        status = self._status(walk.real or walk.lost) if walk.real or walk.lost else None
+        if walk.real is None and walk.lost and status is None:
+            # Only the first thing that is missing: behind it, the kernel might follow a link out of the root.
+            recorder.absent(guard)
         if status is None:
-            return  # a mount point yet to be made
+            return  # or a mount point yet to be made
         if content and stat.S_ISREG(status.st_mode):
             recorder.same(guard, status)
             # Who asks again by the real path learns nothing new.
-            self._guarded.add(walk.real)
+            self._guarded.add(walk.real or walk.lost)
         else:
-            recorder.there(guard)
+            # With the dot, a file in the place of a directory is noticed.
+            recorder.there(f"{guard}/." if stat.S_ISDIR(status.st_mode) else guard)
 
     def _list(self, recorder: Recorder, path: str) -> None:
         walk = self._walk(path)
         status = self._status(walk.real) if walk.real else None
         if status is not None:
-            recorder.same(self._guard_path(path, walk), status)
+            recorder.same(self._guard_path(walk), status)
