@@ -105,7 +105,8 @@ def _base(settings: Settings) -> dict[str, str]:
         "SelectType": "select/cons_tres",
         "SelectTypeParameters": "CR_CPU",
         "SchedulerType": "sched/builtin",
-        "SchedulerParameters": "batch_sched_delay=0,sched_min_interval=0",
+        # A step that finds its nodes still busy with the last one's end is looked at again after a second.
+        "SchedulerParameters": "interval=1,sched_interval=1,batch_sched_delay=0",
         "SlurmdParameters": "config_overrides",
         "LaunchParameters": "use_interactive_step",
         "MpiDefault": settings.mpi.value,
