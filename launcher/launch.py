@@ -128,6 +128,8 @@ def prepare(
     )
     if recorder is not None:
         _note_obstacles(recorder, plan, layout)
+        if set(config.passed) - set(request.passed):
+            recorder.forbid("the site passes on variables that are no part of the request")
     return plan
 
 

@@ -39,22 +39,33 @@ static bool shows(const struct pass *pass, const struct bb_op *op)
 	       !(bb_flag(op->arg[2], "unless-shown") && bb_root_holds(&pass->root, op->arg[1]));
 }
 
-/* Whether an operation before `limit` (an offset) mounts something at or above `path`: the mount point is then to be
- * found in that, not in the image. */
-static bool covered(const struct pass *pass, size_t limit, const char *path)
+enum cover { UNCOVERED, BY_MOUNT, BY_TMPFS };
+
+/* What the last operation before `limit` (an offset) that mounts something at or above `path` is: the mount point is then
+ * to be found in that, not in the image. */
+static enum cover cover(const struct pass *pass, size_t limit, const char *path)
 {
+	enum cover last = UNCOVERED;
 	struct bb_op op;
 	size_t cursor = 0;
 
 	while (bb_program_next(pass->program, &cursor, &op) && cursor < limit) {
 		if (op.verb == BB_BIND && bb_beneath(path, op.arg[1]) && shows(pass, &op))
-			return true;
-		if (op.verb == BB_TMPFS && bb_beneath(path, op.arg[0]))
-			return true;
-		if (op.verb == BB_BIND_FSTYPES && on_host_mount(pass, op.arg[0], path))
-			return true;
+			last = BY_MOUNT;
+		else if (op.verb == BB_TMPFS && bb_beneath(path, op.arg[0]))
+			last = BY_TMPFS;
+		else if (op.verb == BB_BIND_FSTYPES && on_host_mount(pass, op.arg[0], path))
+			last = BY_MOUNT;
 	}
-	return false;
+	return last;
+}
+
+/* Whether the container shows something at `path` already: a fresh tmpfs shows nothing, and hides the image. */
+static bool shown(const struct pass *pass, size_t limit, const char *path)
+{
+	enum cover last = cover(pass, limit, path);
+
+	return last == BY_MOUNT || (last == UNCOVERED && bb_root_holds(&pass->root, path));
 }
 
 /* 1 where the bind is to be done, 0 where it is passed over. `limit` is the offset behind the operation. */
@@ -68,9 +79,7 @@ static int wanted(const struct pass *pass, const struct bb_op *op, size_t limit,
 			return 0;
 		return bb_fail(err, errno, "bind", op->arg[0]);
 	}
-	if (!bb_flag(op->arg[2], "unless-shown"))
-		return 1;
-	return !covered(pass, limit, op->arg[1]) && !bb_root_holds(&pass->root, op->arg[1]);
+	return !bb_flag(op->arg[2], "unless-shown") || !shown(pass, limit, op->arg[1]);
 }
 
 static unsigned attributes(const char *flags)
@@ -94,7 +103,7 @@ static int want_fstypes(struct pass *pass, const struct bb_op *op, size_t limit,
 	size_t cursor = 0;
 
 	while (bb_hostmounts_next(&pass->table, &pass->root, op->arg[0], &cursor, path))
-		if (!covered(pass, limit, path) && bb_root_want(&pass->root, path, true, err) < 0)
+		if (cover(pass, limit, path) == UNCOVERED && bb_root_want(&pass->root, path, true, err) < 0)
 			return -1;
 	return 0;
 }
@@ -121,7 +130,7 @@ static int want(struct pass *pass, struct bb_err *err)
 		} else if (op.verb == BB_BIND_FSTYPES) {
 			rc = want_fstypes(pass, &op, cursor, err);
 		}
-		if (target && !covered(pass, cursor, target))
+		if (target && cover(pass, cursor, target) == UNCOVERED)
 			rc = bb_root_want(&pass->root, target, S_ISDIR(status.st_mode), err);
 	}
 	return rc < 0 ? -1 : 0;
@@ -137,7 +146,7 @@ static int do_fstypes(struct pass *pass, const struct bb_op *op, size_t limit, s
 		int mount;
 
 		/* What an earlier bind brought along, mounts below it included, is there already. */
-		if (covered(pass, limit, path))
+		if (cover(pass, limit, path) != UNCOVERED)
 			continue;
 		/* A file system whose server is gone, or that the user cannot reach, must not keep the step from starting. */
 		mount = bb_mount_clone(AT_FDCWD, path, attributes(op->arg[1]), "bind", &ignored);

@@ -1,0 +1,270 @@
+"""The program cache: hits where nothing that decided has changed, misses where something has, nothing stale.
+
+BAREBOAT_TRACE=1 says whether a launch was planned or took its program from the node's cache.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from steps import HELLO, Run, Srun
+
+from slurm.testbed import Testbed
+
+PLANNED = "planned"
+CACHED = "by the cache"
+
+
+def how(result: Run) -> str:
+    """How the one rank's container came about."""
+    assert result.returncode == 0, result.stderr
+    found = re.findall(r"trace: (planned) and entered|trace: entered (by the cache)", result.stderr)
+    assert len(found) == 1, result.stderr
+    return "".join(found[0])
+
+
+@pytest.fixture
+def launch(srun: Srun) -> Callable[..., str]:
+    def start(*arguments: object, **variables: str) -> str:
+        return how(srun("-w", "n1", "-n1", *arguments, BAREBOAT_TRACE="1", **variables))
+
+    return start
+
+
+@pytest.fixture
+def node_cache(cluster: Testbed, user: pwd.struct_passwd) -> Iterator[Callable[..., str]]:
+    """Runs a shell line as root in /run/bareboat on n1, which is emptied before and after."""
+
+    def run(line: str) -> str:
+        done = cluster.enter("n1", ["sh", "-c", f"mkdir -p /run/bareboat && cd /run/bareboat && {line}"])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("rm -rf ./*")
+    yield run
+    run("rm -rf ./*")
+
+
+def test_the_second_launch_is_planned_no_more(
+    launch: Callable[..., str], node_cache: Callable[..., str], mpich: Path, user: pwd.struct_passwd
+) -> None:
+    assert launch(f"--container={mpich}", HELLO) == PLANNED
+    assert launch(f"--container={mpich}", HELLO) == CACHED
+    listing = node_cache("stat -c '%a %u %n' . [0-9]* [0-9]*/*").splitlines()
+    assert listing[0].split()[:2] == ["755", "0"]
+    assert listing[1].split() == ["700", str(user.pw_uid), str(user.pw_uid)]
+    assert len(listing) == 3
+    assert listing[2].split()[:2] == ["600", str(user.pw_uid)]
+
+
+def test_what_differs_from_step_to_step_is_no_miss(
+    launch: Callable[..., str],
+    node_cache: Callable[..., str],
+    srun: Srun,
+    mpich: Path,
+    shared_path: Path,
+) -> None:
+    shared_path.chmod(0o777)
+    assert launch(f"--container={mpich}", HELLO) == PLANNED
+    assert launch("--chdir=/var/cache", f"--container={mpich}", HELLO) == CACHED
+    assert launch(f"--chdir={shared_path}", f"--container={mpich}", HELLO) == CACHED
+    assert launch(f"--container={mpich}", HELLO, TMPDIR=str(shared_path)) == CACHED
+    assert launch(f"--container={mpich}", HELLO, "--env", "ANOTHER", ANOTHER="x") == CACHED
+    (shared_path / "unrelated").write_text("new\n")
+    assert launch(f"--container={mpich}", HELLO) == CACHED
+    lines = srun("-w", "n1", f"--chdir={shared_path}", f"--container={mpich}", "pwd").stdout.split()
+    assert lines == [str(shared_path)]
+    lines = srun("-w", "n1", "--chdir=/usr", f"--container={mpich}", "pwd").stdout.split()
+    assert lines == ["/usr"]
+
+
+def test_what_the_request_says_is_part_of_it(
+    launch: Callable[..., str], node_cache: Callable[..., str], mpich: Path, shared_path: Path
+) -> None:
+    assert launch(f"--container={mpich}", HELLO) == PLANNED
+    assert launch(f"--container={mpich}", "true") == PLANNED
+    assert launch(f"--container={mpich}", HELLO, BAREBOAT_MPI="image") == PLANNED
+    assert launch(f"--container={mpich}", HELLO, BAREBOAT_WITHOUT="tmp") == PLANNED
+    assert launch(f"--container={mpich}", HELLO, BAREBOAT_MOUNTS=f"{shared_path}:/mnt") == PLANNED
+    assert launch(f"--container={mpich}/.", HELLO) == PLANNED
+    assert launch(f"--container={mpich}", HELLO) == CACHED
+
+
+@pytest.fixture
+def own(tiny: Path) -> Path:
+    """An image that a test may change."""
+    for name in ("etc", "opt"):
+        (tiny / name).mkdir()
+    (tiny / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\n")
+    shutil.copy(tiny / "bin/busybox", tiny / "opt/true")
+    return tiny
+
+
+def changes(own: Path) -> dict[str, Callable[[], object]]:
+    def retarget() -> None:
+        (own / "bin/true").unlink()
+        (own / "bin/true").symlink_to("/opt/true")
+
+    def replace() -> None:
+        shutil.copy(own / "bin/busybox", own / "bin/new")
+        (own / "bin/new").rename(own / "bin/busybox")
+
+    return {
+        "the program in place": lambda: os.utime(own / "bin/busybox"),
+        "the program replaced": replace,
+        "a link retargeted": retarget,
+        "passwd": lambda: (own / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n"),
+        "environment": lambda: (own / "etc/environment").write_text("A=b\n"),
+        "loader cache": lambda: shutil.copy("/etc/ld.so.cache", own / "etc/ld.so.cache"),
+    }
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "the program in place",
+        "the program replaced",
+        "a link retargeted",
+        "passwd",
+        "environment",
+        "loader cache",
+    ],
+)
+def test_a_change_of_the_image_is_seen(
+    launch: Callable[..., str], node_cache: Callable[..., str], own: Path, what: str
+) -> None:
+    assert launch(f"--container={own}", "true") == PLANNED
+    assert launch(f"--container={own}", "true") == CACHED
+    changes(own)[what]()
+    assert launch(f"--container={own}", "true") == PLANNED
+    assert launch(f"--container={own}", "true") == CACHED
+
+
+def test_a_change_of_the_configuration_is_seen(
+    launch: Callable[..., str], node_cache: Callable[..., str], own: Path, shared_path: Path
+) -> None:
+    config = shared_path / "site.toml"
+    config.write_text("[view]\ntmp = true\n")
+    assert launch(f"--container={own}", "true", BAREBOAT_CONFIG=str(config)) == PLANNED
+    assert launch(f"--container={own}", "true", BAREBOAT_CONFIG=str(config)) == CACHED
+    config.write_text("[view]\ntmp = false\n")
+    assert launch(f"--container={own}", "true", BAREBOAT_CONFIG=str(config)) == PLANNED
+
+
+def test_a_warning_is_heard_in_every_step(srun: Srun, node_cache: Callable[..., str], own: Path) -> None:
+    for _ in range(2):
+        result = srun("-w", "n1", f"--container={own}", "nosuchprogram")
+        assert "cannot run 'nosuchprogram': it is not in the container's PATH" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "for f in $U/*; do truncate -s 40 $f; done",
+        "for f in $U/*; do truncate -s -1 $f; done",
+        "for f in $U/*; do : > $f; done",
+        "for f in $U/*; do mv $f x; ln -s /run/bareboat/x $f; done",
+        "chmod 755 $U",
+        "chown 0 $U/*; chmod 666 $U/*",
+        "chown 0 $U",
+        "rm -r $U; touch $U",
+        "rm -r $U; ln -s /tmp $U",
+    ],
+)
+def test_what_is_damaged_or_forged_is_not_used(
+    launch: Callable[..., str],
+    node_cache: Callable[..., str],
+    own: Path,
+    user: pwd.struct_passwd,
+    damage: str,
+) -> None:
+    assert launch(f"--container={own}", "true") == PLANNED
+    assert launch(f"--container={own}", "true") == CACHED
+    node_cache(f"U={user.pw_uid}; {damage}")
+    assert launch(f"--container={own}", "true") == PLANNED
+
+
+def test_a_run_that_cannot_be_written_only_costs_the_cache(
+    launch: Callable[..., str], node_cache: Callable[..., str], cluster: Testbed, own: Path
+) -> None:
+    assert launch(f"--container={own}", "true") == PLANNED
+    node_cache("mount -t tmpfs -o ro none /run/bareboat")
+    try:
+        assert launch(f"--container={own}", "true") == PLANNED
+        assert launch(f"--container={own}", "true") == PLANNED
+    finally:
+        assert cluster.enter("n1", ["umount", "/run/bareboat"]).returncode == 0
+    assert launch(f"--container={own}", "true") == CACHED
+
+
+def test_two_cold_steps_at_once(
+    cluster: Testbed, node_cache: Callable[..., str], own: Path, user: pwd.struct_passwd
+) -> None:
+    argv = ["srun", "-w", "n1", "-n4", f"--container={own}", "true"]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, **cluster.environment}
+    steps = [
+        subprocess.Popen(argv, user=user.pw_uid, group=user.pw_gid, cwd=user.pw_dir, env=environment)
+        for _ in range(4)
+    ]
+    assert [step.wait(timeout=90) for step in steps] == [0] * 4
+    assert len(node_cache("ls [0-9]*").split()) == 1
+
+
+def test_a_warm_launch_executes_one_program_of_bareboat(
+    cluster: Testbed, node_cache: Callable[..., str], launch: Callable[..., str], own: Path, shared_path: Path
+) -> None:
+    """No Python, no shell: bareboat-enter alone (docs/decisions/0006)."""
+    assert launch(f"--container={own}", "/opt/true") == PLANNED
+    log = shared_path / "execs"
+    slurmd = str(cluster.process("slurmd n1").pid)
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-qq", "-e", "trace=execve", "-e", "signal=none", "-o", str(log), "-p", slurmd],
+        stderr=subprocess.PIPE,
+    )
+    try:
+        while f"TracerPid:\t{tracer.pid}" not in Path(f"/proc/{slurmd}/status").read_text():
+            assert tracer.poll() is None
+        assert launch(f"--container={own}", "/opt/true") == CACHED
+    finally:
+        tracer.terminate()
+        tracer.communicate(timeout=60)
+    executed = re.findall(r'execve\("([^"]*)".* = 0$', log.read_text(), re.MULTILINE)
+    assert [Path(path).name for path in executed] == ["slurmstepd", "bareboat-enter", "true"]
+
+
+@pytest.fixture
+def group(user: pwd.struct_passwd) -> Iterator[str]:
+    """One more group for the user."""
+    name = f"bareboat-test-{os.getpid()}-g"
+    subprocess.run(["groupadd", name], check=True)
+    subprocess.run(["gpasswd", "-a", user.pw_name, name], check=True, capture_output=True)
+    yield name
+    subprocess.run(["groupdel", name], check=True)
+
+
+def test_groups_are_the_users_own_inside(
+    group: str, prefix: Path, plain: Path, shared_path: Path, user: pwd.struct_passwd
+) -> None:
+    file = shared_path / "file"
+    file.touch()
+    os.chown(file, user.pw_uid, user.pw_gid)
+    # A Slurm of its own: slurmctld remembers a user's groups for ten minutes.
+    with Testbed(nodes=2, plugin=prefix) as bed:
+        outside = bed.run(["id", "-G"], user=user.pw_name).stdout
+        assert len(outside.split()) == 2
+        script = f"id -G; chgrp {group} {file}; cat /proc/self/setgroups"
+        argv = ["srun", "-N2", "-n2", f"--container={plain}", "sh", "-c", script]
+        done = bed.run(argv, user=user.pw_name)
+        assert sorted(done.stdout.splitlines()) == sorted([outside.strip(), "deny"] * 2), done.stderr
+        assert file.group() == group
+        argv = ["srun", "-w", "n1", f"--container={plain}", "true"]
+        trace = {"BAREBOAT_TRACE": "1"}
+        assert how(bed.run(argv, user=user.pw_name, environment=trace)) == PLANNED
+        assert how(bed.run(argv, user=user.pw_name, environment=trace)) == CACHED
