@@ -26,6 +26,7 @@ from slurm.safety import problem_with
 _USUAL_PREFIX = Path("/opt/bareboat")
 _PREFIX = re.compile(r"/[A-Za-z0-9._+/-]{1,90}")
 """Plain and short: the prefix stands in plugstack.conf, where blanks part words, and in a ``#!`` line."""
+_PLANS = Path("/run/bareboat")
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100
 
@@ -116,6 +117,8 @@ def uninstall(prefix: Path) -> Manifest:
     grave = Path(tempfile.mkdtemp(prefix=_stage_name(prefix), dir=prefix.parent))
     prefix.rename(grave)
     shutil.rmtree(grave)
+    # The plans that the plugin kept on this node; the others' go with their next boot, as /run does.
+    shutil.rmtree(_PLANS, ignore_errors=True)
     for parent in record.parents:
         with suppress(OSError):  # somebody else uses it now
             Path(parent).rmdir()
