@@ -14,7 +14,7 @@ from launcher.config import SiteConfig, View
 from launcher.errors import BareboatError
 from launcher.host import ZONEINFO, HostFacts, MountPoint, User, mounts_of_types
 from launcher.image.facts import ImageFacts
-from launcher.placeholders import FLAGS, Placeholder, Resolved, read_values, resolve
+from launcher.placeholders import FLAGS, Placeholder, Resolved, is_placeholder, read_values, resolve
 from launcher.program import Operation, Origin, Verb
 from launcher.request import Request
 
@@ -193,7 +193,17 @@ class _Work:
                 covered = False
             elif any(beneath(path, target) for target in self._targets(operation)):
                 covered = True
-        return path in self.image.held if covered is None else covered
+        if covered is None:
+            return path in self.image.held or self._hides_own(path)
+        return covered or self._hides_own(path)
+
+    def _hides_own(self, path: str) -> bool:
+        """Whether a mount at ``path`` would hide a tmpfs, or what the plan puts on it (as in ``enter.c``)."""
+        fresh = [op.args[0] for op in self.operations if op.verb is Verb.TMPFS]
+        binds = (op.args[1] for op in self.operations if op.verb is Verb.BIND)
+        own = [target for target in binds if not is_placeholder(target)]
+        near = any(beneath(path, top) or beneath(top, path) for top in fresh)
+        return near and any(beneath(target, path) for target in (*fresh, *own, PRIVATE))
 
     def shows(self, path: str) -> bool:
         """Whether the operations so far show the host's ``path`` at the same place.

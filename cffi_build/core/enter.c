@@ -30,13 +30,35 @@ static bool on_host_mount(const struct pass *pass, const char *types, const char
 	return false;
 }
 
+/* Whether a mount at `path` would hide what the program itself puts on one of its tmpfs, or that tmpfs: the container's own
+ * /run must not become the host's because a step's working directory or TMPDIR is /run. */
+static bool hides_own(const struct pass *pass, const char *path)
+{
+	bool fresh = false, own = false;
+	struct bb_op op;
+	size_t cursor = 0;
+
+	while (bb_program_next(pass->program, &cursor, &op)) {
+		const char *target = NULL;
+
+		if (op.verb == BB_TMPFS || op.verb == BB_FILE)
+			target = op.arg[0];
+		else if (op.verb == BB_BIND && !bb_flag(op.arg[2], "unless-shown"))
+			target = op.arg[1];
+		own = own || (target && bb_beneath(target, path));
+		fresh = fresh || (op.verb == BB_TMPFS && (bb_beneath(path, target) || bb_beneath(target, path)));
+	}
+	return fresh && own;
+}
+
 /* Whether the bind shows something at its target, by itself or, where it is passed over, by what made that so. */
 static bool shows(const struct pass *pass, const struct bb_op *op)
 {
 	struct stat status;
 
 	return stat(op->arg[0], &status) == 0 &&
-	       !(bb_flag(op->arg[2], "unless-shown") && bb_root_holds(&pass->root, op->arg[1]));
+	       !(bb_flag(op->arg[2], "unless-shown") &&
+		 (bb_root_holds(&pass->root, op->arg[1]) || hides_own(pass, op->arg[1])));
 }
 
 enum cover { UNCOVERED, BY_MOUNT, BY_TMPFS };
@@ -65,7 +87,7 @@ static bool shown(const struct pass *pass, size_t limit, const char *path)
 {
 	enum cover last = cover(pass, limit, path);
 
-	return last == BY_MOUNT || (last == UNCOVERED && bb_root_holds(&pass->root, path));
+	return last == BY_MOUNT || (last == UNCOVERED && bb_root_holds(&pass->root, path)) || hides_own(pass, path);
 }
 
 /* 1 where the bind is to be done, 0 where it is passed over. `limit` is the offset behind the operation. */
@@ -75,7 +97,8 @@ static int wanted(const struct pass *pass, const struct bb_op *op, size_t limit,
 	bool optional = bb_flag(op->arg[2], "optional");
 
 	if (stat(op->arg[0], status) < 0) {
-		if (optional && (errno == ENOENT || errno == EACCES || errno == ENOTDIR))
+		/* What a variable of the step happens to say (too long, a loop of links) is no reason to fail. */
+		if (optional && (errno == ENOENT || errno == EACCES || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP))
 			return 0;
 		return bb_fail(err, errno, "bind", op->arg[0]);
 	}

@@ -209,6 +209,32 @@ static void test_links_into_what_a_tmpfs_hides(void **state)
 			    see_links_into_run);
 }
 
+static void see_own_run(void)
+{
+	char inside[PATH_MAX + 16];
+
+	expect("/run/own/inside", "host dir\n");
+	EXPECT(access("/run/systemd", F_OK) < 0);
+	snprintf(inside, sizeof inside, "%s/name", host);
+	expect(inside, "host\n");
+}
+
+/* As a step with a working directory of /run has it, and one whose TMPDIR is too long to be a name. */
+static void test_a_step_does_not_hide_what_is_mounted_for_it(void **state)
+{
+	static const char flags[] = "rw,optional,unless-shown";
+	char dir[PATH_MAX + 8], long_name[300];
+
+	(void)state;
+	snprintf(dir, sizeof dir, "%s/dir", host);
+	memset(long_name, 'a', sizeof long_name - 1);
+	long_name[0] = '/';
+	long_name[sizeof long_name - 1] = '\0';
+	for_root_and_nobody(PROGRAM("root-dir", image, "tmpfs", "/run", "mode=0755", "bind", "/run", "/run", flags, "bind",
+				    long_name, long_name, flags, "bind", host, host, flags, "bind", dir, "/run/own", "ro"),
+			    see_own_run);
+}
+
 static void see_confined(void)
 {
 	expect("/etc/name", "host\n");
@@ -310,6 +336,7 @@ int main(void)
 		cmocka_unit_test(test_the_image_becomes_a_read_only_root),
 		cmocka_unit_test(test_missing_mount_points_appear),
 		cmocka_unit_test(test_links_into_what_a_tmpfs_hides),
+		cmocka_unit_test(test_a_step_does_not_hide_what_is_mounted_for_it),
 		cmocka_unit_test(test_links_stay_inside_the_root),
 		cmocka_unit_test(test_failures_are_named),
 		cmocka_unit_test(test_magic_links_are_not_followed),

@@ -318,6 +318,18 @@ def test_a_decision_on_the_working_directory_is_one_for_this_step() -> None:
     assert laid(request(cwd="/scratch", without=off)).any_cwd == "/"
 
 
+@pytest.mark.parametrize("path", ["/run", "/run/bareboat", "/run/user/1000"])
+def test_the_containers_own_run_is_not_hidden(path: str) -> None:
+    host = replace(HOST, present=HOST.present | {path})
+    shown = path == "/run/user/1000"
+    layout = laid(request({"TMPDIR": path}), host=host)
+    assert (path in layout.resolved.shown) is shown
+    layout = laid(request(cwd=path), host=host)
+    assert (path in layout.resolved.shown) is shown
+    assert layout.cwd == path
+    assert layout.settled
+
+
 def test_directories_of_an_old_pmix_belong_to_their_step() -> None:
     variables = {"PMIX_SERVER_TMPDIR": "/p/1"}
     assert laid(request(variables), step=StepDirs(("/p/1",), None)).settled
