@@ -140,9 +140,10 @@ def _note_obstacles(recorder: Recorder, plan: Plan, layout: Layout) -> None:
     if plan.warnings:
         recorder.forbid("a warning is to be told in every step")
     name = plan.argv[0] if plan.argv else ""
-    if name.startswith("/") and any(beneath(plan.program, top) for top in layout.resolved.shown):
-        # By a relative name, the directory belongs to the request.
-        recorder.forbid(f"{name} is where only this step's directories show it")
+    searched = name.startswith("/") or "/" not in name
+    if searched and any(beneath(plan.program, top) for top in layout.resolved.shown):
+        # By a relative path, the directory belongs to the request.
+        recorder.forbid(f"{plan.program} is where only this step's directories show it")
 
 
 def _require_namespaces(host: HostFacts) -> None:

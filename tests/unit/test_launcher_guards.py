@@ -347,6 +347,10 @@ def test_what_holds_for_one_step_is_not_kept(site: Site) -> None:
     assert recorder.obstacles == ("a warning is to be told in every step",)
     _, recorder = site.plan(str(own), BAREBOAT_MPI="image", BAREBOAT_WITHOUT="tmp")
     assert recorder.obstacles == (f"{own} is where only this step's directories show it",)
+    own.chmod(0o755)
+    search = {"BAREBOAT_PASS": "PATH", "PATH": str(site.cwd)}
+    _, recorder = site.plan("own", BAREBOAT_MPI="image", BAREBOAT_WITHOUT="tmp", **search)
+    assert recorder.obstacles == (f"{own} is where only this step's directories show it",)
     # By its relative name, the directory is part of the request.
     _, recorder = site.plan("./own", BAREBOAT_MPI="image", BAREBOAT_WITHOUT="tmp")
     assert recorder.obstacles == ()
