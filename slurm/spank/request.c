@@ -132,6 +132,8 @@ static void make_key(struct bb_key *key, const struct bb_request *request, const
 	add_installation(key);
 	bb_key_add(key, image);
 	bb_key_add(key, request->argv[0] ? request->argv[0] : "");
+	/* The same name is then that of a configuration. */
+	bb_key_add(key, find(request->environment, BB_MULTI_PROG) ? "several" : "");
 	bb_key_add(key, prologs);
 	bb_key_add(key, depends_on_directory(request, image) ? directory : "");
 	add_identity(key);

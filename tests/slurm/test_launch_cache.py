@@ -158,6 +158,28 @@ def test_a_change_of_the_configuration_is_seen(
     assert launch(f"--container={own}", "true", BAREBOAT_CONFIG=str(config)) == PLANNED
 
 
+def test_a_configuration_of_several_programs_is_another_request(
+    launch: Callable[..., str], node_cache: Callable[..., str], own: Path
+) -> None:
+    """Even where the file is also a program."""
+    name = own / "opt/both"
+    name.write_text("#!/bin/true\n0 /bin/true\n")
+    name.chmod(0o755)
+    assert launch(f"--container={own}", name) == PLANNED
+    assert launch(f"--container={own}", name) == CACHED
+    assert launch(f"--container={own}", "--multi-prog", name) == PLANNED
+
+
+def test_the_containers_run_stays_its_own(srun: Srun, mpich: Path) -> None:
+    """Whatever the step's directories are: the host's MPI is mounted below /run."""
+    for path in ("/run", "/run/bareboat", "/" + "a" * 300):
+        variables = {"TMPDIR": path, "PMIX_SYSTEM_TMPDIR": path}
+        result = srun("-w", "n1", "-n1", f"--container={mpich}", HELLO, **variables)
+        assert result.returncode == 0, result.stderr
+    result = srun("-w", "n1", "-n1", "--chdir=/run", f"--container={mpich}", HELLO)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_a_warning_is_heard_in_every_step(srun: Srun, node_cache: Callable[..., str], own: Path) -> None:
     for _ in range(2):
         result = srun("-w", "n1", f"--container={own}", "nosuchprogram")
