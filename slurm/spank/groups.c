@@ -2,6 +2,7 @@
  * child that waits for the holder's namespace, maps the groups that Slurm's credential gives the job, and leaves.  It
  * does nothing else, and takes nothing from the user but a pid, which it checks. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@ enum { OFFER_SECONDS = 900, ASK_SECONDS = 5, MAP_MAX = 4000 };
 
 struct offer {
 	uid_t uid;
+	pid_t stepd; /* not what the shared memory says */
 	size_t length;
 	char map[MAP_MAX]; /* the kernel takes less than a page (user_namespaces(7)) */
 };
@@ -104,7 +106,7 @@ static void wait_for_helper(struct bb_share *share, const struct offer *offer)
 	uint32_t mapping;
 
 	sys_close_range(0, ~0U, 0);
-	while ((mapping = atomic_load(&share->mapping)) == BB_MAP_IDLE && bb_now() < limit && bb_alive(share->stepd))
+	while ((mapping = atomic_load(&share->mapping)) == BB_MAP_IDLE && bb_now() < limit && bb_alive(offer->stepd))
 		bb_futex_wait(&share->mapping, BB_MAP_IDLE);
 	if (mapping == BB_MAP_ASKED) {
 		bool done = map_groups(offer, atomic_load(&share->holder));
@@ -117,7 +119,7 @@ static void wait_for_helper(struct bb_share *share, const struct offer *offer)
 
 void bb_groups_offer(spank_t sp, struct bb_share *share)
 {
-	struct offer offer = { .length = 0 };
+	struct offer offer = { .stepd = getpid() };
 	pid_t child;
 
 	if (!read_groups(sp, &offer))
@@ -132,8 +134,14 @@ void bb_groups_offer(spank_t sp, struct bb_share *share)
 		atomic_store(&share->mapper, mapper > 0 ? mapper : 0);
 		_exit(0);
 	}
-	if (child > 0)
-		waitpid(child, NULL, 0);
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+void bb_groups_withdraw(struct bb_share *share)
+{
+	atomic_store(&share->mapping, BB_MAP_FAILED);
+	bb_futex_wake(&share->mapping);
 }
 
 bool bb_groups_mapped(void *data)

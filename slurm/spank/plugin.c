@@ -37,3 +37,11 @@ int slurm_spank_task_init(spank_t sp, int argc, char **argv)
 		bb_task_join(sp, share);
 	return 0;
 }
+
+int slurm_spank_exit(spank_t sp, int argc, char **argv)
+{
+	(void)sp, (void)argc, (void)argv;
+	if (share && spank_context() == S_CTX_REMOTE)
+		bb_groups_withdraw(share);
+	return 0;
+}

@@ -76,6 +76,9 @@ void bb_task_join(spank_t sp, struct bb_share *share);
 
 /* groups.c: as root, forks the child that waits for the helper; does nothing where it cannot. */
 void bb_groups_offer(spank_t sp, struct bb_share *share);
+/* As root, at the step's end: the child, if it still waits, leaves at once rather than within a second, before the
+ * step's cgroup is taken away. */
+void bb_groups_withdraw(struct bb_share *share);
 /* For the helper, as bb_enter wants it: whether root's child has mapped the groups. */
 bool bb_groups_mapped(void *share);
 
