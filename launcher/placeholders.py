@@ -43,7 +43,12 @@ def read_values(*, cwd: str, spool: str | None, environment: Mapping[str, str]) 
     """The values of the placeholders; those that are unset or no absolute path are left out."""
     values = {item.value: environment.get(item.value[2:-1], "") for item in VARIABLES}
     values |= {Placeholder.CWD.value: cwd, Placeholder.SPOOL.value: spool or ""}
-    return {name: posixpath.normpath(value) for name, value in values.items() if value.startswith("/")}
+    # normpath leaves two slashes at the front.
+    return {
+        name: posixpath.normpath("/" + value.lstrip("/"))
+        for name, value in values.items()
+        if value.startswith("/")
+    }
 
 
 def is_placeholder(text: str) -> bool:

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "paths.h"
 #include "plugin.h"
 
 enum { GROUPS_MAX = 1024 };
@@ -197,7 +198,11 @@ int bb_request_read(spank_t sp, struct bb_request *request, struct bb_key *key, 
 
 static const char *variable(spank_t sp, const char *name, char *value, size_t size)
 {
-	return spank_getenv(sp, name, value, (int)size) == ESPANK_SUCCESS ? value : NULL;
+	if (spank_getenv(sp, name, value, (int)size) != ESPANK_SUCCESS)
+		return NULL;
+	/* The core compares paths as text, to see what is shown already and what a mount would hide. */
+	bb_normalize(value);
+	return value;
 }
 
 /* slurmd puts a batch script into a directory of the job's own, as SPOOL/jobNNNNN/slurm_script. */

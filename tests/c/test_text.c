@@ -68,6 +68,31 @@ static void test_beneath(void **state)
 	assert_false(bb_beneath("/", "/home"));
 }
 
+static void test_plain_paths(void **state)
+{
+	static const char *const pairs[][2] = {
+		{ "/", "/" },
+		{ "//run", "/run" },
+		{ "/run/", "/run" },
+		{ "/opt/../run/.", "/run" },
+		{ "/../..//run", "/run" },
+		{ "/a/b/../..", "/" },
+		{ "/.hidden/..x/...", "/.hidden/..x/..." },
+		{ "/a/./b//c", "/a/b/c" },
+		{ "a/../b", "a/../b" },
+		{ "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+		char path[32];
+
+		strcpy(path, pairs[i][0]);
+		bb_normalize(path);
+		assert_string_equal(path, pairs[i][1]);
+	}
+}
+
 static void test_prefix(void **state)
 {
 	char prefix[16];
@@ -232,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_error_fits_any_buffer),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_beneath),
+		cmocka_unit_test(test_plain_paths),
 		cmocka_unit_test(test_prefix),
 		cmocka_unit_test(test_mount_table),
 		cmocka_unit_test(test_mount_table_of_this_process),

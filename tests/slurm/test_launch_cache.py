@@ -172,7 +172,7 @@ def test_a_configuration_of_several_programs_is_another_request(
 
 def test_the_containers_run_stays_its_own(srun: Srun, mpich: Path) -> None:
     """Whatever the step's directories are: the host's MPI is mounted below /run."""
-    for path in ("/run", "/run/bareboat", "/" + "a" * 300):
+    for path in ("/run", "//run", "/no/../run/", "/run/bareboat", "/" + "a" * 300):
         variables = {"TMPDIR": path, "PMIX_SYSTEM_TMPDIR": path}
         result = srun("-w", "n1", "-n1", f"--container={mpich}", HELLO, **variables)
         assert result.returncode == 0, result.stderr

@@ -19,7 +19,7 @@ from launcher.layout import (
     passwd_text,
     step_paths,
 )
-from launcher.placeholders import is_placeholder
+from launcher.placeholders import is_placeholder, read_values
 from launcher.program import Operation, Origin, Verb
 
 # What of the host is shown
@@ -316,6 +316,12 @@ def test_a_decision_on_the_working_directory_is_one_for_this_step() -> None:
     assert not laid(request(cwd="/gone")).settled
     assert laid(request(without=off)).any_cwd == "/home/user/job"
     assert laid(request(cwd="/scratch", without=off)).any_cwd == "/"
+
+
+@pytest.mark.parametrize("text", ["/run", "//run", "/opt/../run/.", "/../run//"])
+def test_the_values_of_placeholders_are_plain_paths(text: str) -> None:
+    values = read_values(cwd="/", spool=None, environment={"TMPDIR": text})
+    assert values == {"%{cwd}": "/", "%{TMPDIR}": "/run"}
 
 
 @pytest.mark.parametrize("path", ["/run", "/run/bareboat", "/run/user/1000"])
