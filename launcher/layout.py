@@ -329,6 +329,8 @@ class _Work:
         cwd, present = self.request.cwd, self.request.cwd in self.host.present
         before = self.resolve().operations
         taken = self.covers(before, cwd)
+        if self.on(View.CWD) and present and not taken:
+            self._refuse_hidden_mounts(cwd)
         if self.on(View.CWD) and (present or taken):
             reason = "the working directory, which is not in the image"
             self.bind_any(Placeholder.CWD, reason, Origin.DEFAULT)
@@ -342,6 +344,16 @@ class _Work:
             self.notes.append(f"the working directory {cwd} is not in the image and is bound")
         elif not any(beneath(cwd, target) for op in before for target in self._targets(op)):
             self.notes.append(f"the working directory {cwd} is the image's own")
+
+    def _refuse_hidden_mounts(self, cwd: str) -> None:
+        """Refuse a mount below the working directory that the bind of the latter would hide."""
+        for mount in (*self.config.mounts, *self.request.mounts):
+            if mount.target != cwd and beneath(mount.target, cwd):
+                raise BareboatError(
+                    f"cannot mount on {mount.target}: it lies below the working directory {cwd}, which is "
+                    "not in the image and is bound over it",
+                    hint="start in another directory (srun --chdir), or mount on a path that is not below it",
+                )
 
     def _targets(self, operation: Operation) -> tuple[str, ...]:
         """Where an operation shows something of the host."""

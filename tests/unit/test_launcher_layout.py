@@ -150,6 +150,18 @@ def test_a_working_directory_that_is_switched_off_gives_the_root_and_a_warning()
     )
 
 
+def test_a_mount_that_the_working_directory_would_hide_is_refused() -> None:
+    host = replace(HOST, present=HOST.present | {"/scratch", "/data"})
+    asked = request({"BAREBOAT_MOUNTS": "/data:/scratch/sub"}, cwd="/scratch")
+    with pytest.raises(BareboatError) as caught:
+        laid(asked, host=host)
+    assert str(caught.value) == (
+        "cannot mount on /scratch/sub: it lies below the working directory /scratch, which is "
+        "not in the image and is bound over it"
+    )
+    assert "srun --chdir" in caught.value.hint
+
+
 def test_a_mount_of_the_user_over_the_working_directory_is_enough() -> None:
     asked = request(cwd="/scratch/x", mounts=(Mount("/data", "/scratch", read_only=False),))
     assert list(binds(laid(asked)))[-1] == "/scratch"
