@@ -14,7 +14,7 @@
 #include "sys.h"
 
 /* As long as a rank may be held up by its prologs. */
-enum { OFFER_SECONDS = 900, ASK_SECONDS = 5, MAP_MAX = 4000 };
+enum { OFFER_SECONDS = 900, ASK_SECONDS = 5, BUSY_SECONDS = 60, MAP_MAX = 4000 };
 
 struct offer {
 	uid_t uid;
@@ -103,12 +103,13 @@ static void wait_for_helper(struct bb_share *share, const struct offer *offer) _
 static void wait_for_helper(struct bb_share *share, const struct offer *offer)
 {
 	long limit = bb_now() + OFFER_SECONDS;
-	uint32_t mapping;
+	uint32_t asked = BB_MAP_ASKED;
 
 	sys_close_range(0, ~0U, 0);
-	while ((mapping = atomic_load(&share->mapping)) == BB_MAP_IDLE && bb_now() < limit && bb_alive(offer->stepd))
+	while (atomic_load(&share->mapping) == BB_MAP_IDLE && bb_now() < limit && bb_alive(offer->stepd))
 		bb_futex_wait(&share->mapping, BB_MAP_IDLE);
-	if (mapping == BB_MAP_ASKED) {
+	/* Whoever asked may have given up meanwhile, and then maps for itself: only one of the two may. */
+	if (atomic_compare_exchange_strong(&share->mapping, &asked, BB_MAP_BUSY)) {
 		bool done = map_groups(offer, atomic_load(&share->holder));
 
 		atomic_store(&share->mapping, done ? BB_MAP_DONE : BB_MAP_FAILED);
@@ -149,13 +150,19 @@ bool bb_groups_mapped(void *data)
 	struct bb_share *share = data;
 	int mapper = atomic_load(&share->mapper);
 	long limit = bb_now() + ASK_SECONDS;
-	uint32_t mapping;
+	uint32_t asked = BB_MAP_ASKED;
 
 	if (!mapper)
 		return false;
 	atomic_store(&share->mapping, BB_MAP_ASKED);
 	bb_futex_wake(&share->mapping);
-	while ((mapping = atomic_load(&share->mapping)) == BB_MAP_ASKED && bb_now() < limit && bb_alive(mapper))
+	while (atomic_load(&share->mapping) == BB_MAP_ASKED && bb_now() < limit && bb_alive(mapper))
 		bb_futex_wait(&share->mapping, BB_MAP_ASKED);
+	if (atomic_compare_exchange_strong(&share->mapping, &asked, BB_MAP_FAILED))
+		return false;
+	/* It has begun; what is left is two writes to /proc. */
+	limit = bb_now() + BUSY_SECONDS;
+	while (atomic_load(&share->mapping) == BB_MAP_BUSY && bb_now() < limit && bb_alive(mapper))
+		bb_futex_wait(&share->mapping, BB_MAP_BUSY);
 	return atomic_load(&share->mapping) == BB_MAP_DONE;
 }

@@ -38,7 +38,7 @@ enum { BB_FAILED = 125 };
 
 enum bb_state { BB_WORKING, BB_READY, BB_BROKEN };
 
-enum bb_mapping { BB_MAP_IDLE, BB_MAP_ASKED, BB_MAP_DONE, BB_MAP_FAILED };
+enum bb_mapping { BB_MAP_IDLE, BB_MAP_ASKED, BB_MAP_BUSY, BB_MAP_DONE, BB_MAP_FAILED };
 
 /* What the ranks of a step on a node and their helper share; mapped by slurmstepd before it forks them.  Untouched
  * pages cost nothing. */

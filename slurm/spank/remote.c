@@ -20,9 +20,13 @@ static void make_cache(spank_t sp)
 
 	if (spank_get_item(sp, S_JOB_UID, &uid) != ESPANK_SUCCESS || spank_get_item(sp, S_JOB_GID, &gid) != ESPANK_SUCCESS)
 		return;
-	mkdir(BB_RUN, 0755);
+	if (mkdir(BB_RUN, 0755) == 0)
+		chmod(BB_RUN, 0755); /* whatever slurmd's umask is */
 	run = open(BB_RUN, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	bb_put_number(name, sizeof name, 0, uid);
+	/* An empty one that is still root's was left by a slurmstepd that was ended before it gave it away. */
+	if (run >= 0 && fstatat(run, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_uid == 0 && uid != 0)
+		unlinkat(run, name, AT_REMOVEDIR);
 	if (run >= 0 && fstat(run, &status) == 0 && status.st_uid == 0 && !(status.st_mode & 022) &&
 	    mkdirat(run, name, 0700) == 0 && fchownat(run, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
 		unlinkat(run, name, AT_REMOVEDIR);

@@ -226,6 +226,14 @@ def test_a_run_that_cannot_be_written_only_costs_the_cache(
     assert launch(f"--container={own}", "true") == CACHED
 
 
+def test_a_directory_that_was_never_given_away_is_made_anew(
+    launch: Callable[..., str], node_cache: Callable[..., str], own: Path, user: pwd.struct_passwd
+) -> None:
+    node_cache(f"mkdir -m 700 {user.pw_uid}")
+    assert launch(f"--container={own}", "true") == PLANNED
+    assert launch(f"--container={own}", "true") == CACHED
+
+
 def test_two_cold_steps_at_once(
     cluster: Testbed, node_cache: Callable[..., str], own: Path, user: pwd.struct_passwd
 ) -> None:
