@@ -47,6 +47,9 @@ static const struct {
 	{ EACCES, "open the image", "the user must be able to read it on every node of the step" },
 	{ ENOENT, "bind", "the source of a mount must exist on every node of the step" },
 	{ ENOENT, "enter the working directory", "choose one with --chdir that exists in the container" },
+	{ ESTALE, "use the container",
+	  "a process of this user or of root mounted something over it before this rank joined; start the step again, and "
+	  "if it stays so, look for what mounts in other processes' namespaces on this node" },
 	{ EPERM, "mount", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
 	{ EINVAL, "lay an overlay over",
 	  "nothing may be mounted inside the directory of an image that lacks mount points; "

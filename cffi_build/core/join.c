@@ -41,11 +41,29 @@ int bb_namespaces_open(struct bb_err *err)
 
 int bb_namespaces_self(int directory, struct bb_namespaces *namespaces, struct bb_err *err)
 {
-	struct stat user, mnt;
+	struct stat user, mnt, root;
 
 	if (fstatat(directory, "user", &user, 0) < 0 || fstatat(directory, "mnt", &mnt, 0) < 0)
 		return bb_fail(err, errno, "examine the namespaces in", "/proc/self/ns");
-	*namespaces = (struct bb_namespaces){ .pid = getpid(), .user = user.st_ino, .mnt = mnt.st_ino };
+	if (stat("/", &root) < 0)
+		return bb_fail(err, errno, "examine", "/");
+	*namespaces = (struct bb_namespaces){ .pid = getpid(),
+					      .user = user.st_ino,
+					      .mnt = mnt.st_ino,
+					      .root_device = root.st_dev,
+					      .root_inode = root.st_ino };
+	return 0;
+}
+
+/* setns(2) gives the process the root that the namespace has now, with whatever was mounted over it. */
+static int check_root(const struct bb_namespaces *namespaces, struct bb_err *err)
+{
+	struct stat root;
+
+	if (stat("/", &root) < 0)
+		return bb_fail(err, errno, "examine", "/");
+	if (root.st_dev != namespaces->root_device || root.st_ino != namespaces->root_inode)
+		return bb_fail(err, ESTALE, "use the container", "whose root is not the one that was made for this step");
 	return 0;
 }
 
@@ -73,7 +91,7 @@ int bb_join(const struct bb_namespaces *namespaces, struct bb_err *err)
 	else if (setns(mnt, CLONE_NEWNS) < 0)
 		bb_fail(err, errno, "join", "the mount namespace");
 	else
-		rc = 0;
+		rc = check_root(namespaces, err);
 out:
 	bb_close(&user);
 	bb_close(&mnt);

@@ -7,10 +7,12 @@
 
 #include "program.h"
 
-/* Which namespaces: the process that holds them, and their inode numbers, which tell a reused pid from the holder. */
+/* Which namespaces: the process that holds them, their inode numbers, which tell a reused pid from the holder, and the
+ * device and inode of their root. */
 struct bb_namespaces {
 	pid_t pid;
 	uint64_t user, mnt;
+	uint64_t root_device, root_inode;
 };
 
 /* Opens the directory by which bb_namespaces_self asks: to be done before the process enters a root that may have no
@@ -31,7 +33,7 @@ struct bb_entered {
 	struct bb_namespaces namespaces;
 };
 
-/* Moves the calling single-threaded process into them. */
+/* Moves the calling single-threaded process into them; fails where their root is another one by now. */
 int bb_join(const struct bb_namespaces *namespaces, struct bb_err *err);
 
 /* How a rank's environment is reached: the plugin's is Slurm's, bareboat-enter's is its own.  Each returns 0 or -1;
