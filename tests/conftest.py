@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -81,6 +82,21 @@ def user() -> Iterator[pwd.struct_passwd]:
     """An unprivileged user with a home, for this run only."""
     with temporary_user("bareboat-test") as account:
         yield account
+
+
+@pytest.fixture(scope="session")
+def attack() -> Iterator[Path]:
+    """tests/data/attack.c, compiled: what an attacker types, in one static program."""
+    source, headers = Path(__file__).parent / "data/attack.c", Path(__file__).parents[1] / "cffi_build/core"
+    directory = Path(tempfile.mkdtemp(prefix=f"bareboat-test-{os.getpid()}-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    program = directory / "attack"
+    subprocess.run(
+        ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-static", f"-I{headers}", "-o", program, source],
+        check=True,
+    )
+    yield program
+    shutil.rmtree(directory)
 
 
 @pytest.fixture

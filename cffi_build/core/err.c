@@ -57,20 +57,24 @@ static const struct {
 	{ EACCES, "mount", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
 };
 
-void bb_err_text(const struct bb_err *err, char *text, size_t size)
+void bb_err_text(const struct bb_err *told, char *text, size_t size)
 {
-	const char *reason = strerrordesc_np(err->errnum);
+	/* It may come from a process that its user can speak for: what has no end must not show what lies behind it. */
+	struct bb_err err = *told;
+	const char *reason = strerrordesc_np(err.errnum);
 	size_t at = bb_put(text, size, 0, "cannot ");
 
-	at = bb_put(text, size, at, err->operation);
-	if (err->path[0]) {
+	err.operation[sizeof err.operation - 1] = '\0';
+	err.path[sizeof err.path - 1] = '\0';
+	at = bb_put(text, size, at, err.operation);
+	if (err.path[0]) {
 		at = bb_put(text, size, at, " ");
-		at = bb_put(text, size, at, err->path);
+		at = bb_put(text, size, at, err.path);
 	}
 	at = bb_put(text, size, at, ": ");
 	at = bb_put(text, size, at, reason ? reason : "unknown error");
 	for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
-		if (hints[i].errnum == err->errnum && !strcmp(hints[i].operation, err->operation)) {
+		if (hints[i].errnum == err.errnum && !strcmp(hints[i].operation, err.operation)) {
 			at = bb_put(text, size, at, "; ");
 			at = bb_put(text, size, at, hints[i].hint);
 			break;

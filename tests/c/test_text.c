@@ -47,6 +47,25 @@ static void test_error_fits_any_buffer(void **state)
 	assert_true(sizeof err <= PIPE_BUF);
 }
 
+/* A process that its user traces can send anything in the place of an error (holder.c). */
+static void test_an_error_without_ends_shows_nothing_behind_it(void **state)
+{
+	struct {
+		struct bb_err err;
+		char secret[16];
+	} told = { .secret = "secret" };
+	char text[2048];
+
+	(void)state;
+	told.err.errnum = EPERM;
+	memset(told.err.operation, 'O', sizeof told.err.operation);
+	memset(told.err.path, 'P', sizeof told.err.path);
+	bb_err_text(&told.err, text, sizeof text);
+	assert_int_equal(strspn(text + strlen("cannot "), "O"), sizeof told.err.operation - 1);
+	assert_string_equal(strrchr(text, 'P'), "P: Operation not permitted");
+	assert_null(strstr(text, "secret"));
+}
+
 static void test_numbers(void **state)
 {
 	char text[32];
@@ -255,6 +274,7 @@ int main(void)
 		cmocka_unit_test(test_environment_with_a_small_stack),
 		cmocka_unit_test(test_error_says_what_on_what_and_why),
 		cmocka_unit_test(test_error_fits_any_buffer),
+		cmocka_unit_test(test_an_error_without_ends_shows_nothing_behind_it),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_beneath),
 		cmocka_unit_test(test_plain_paths),
