@@ -67,7 +67,7 @@ static int obtain(struct bb_share *share, const struct bb_request *request)
 	struct bb_err err;
 	int rc = 0, cache = request->cache[0] ? bb_cache_open(request->cache, &err) : -1;
 
-	if (cache < 0 || !take_cached(share, cache)) {
+	if (cache < 0 || request->replan || !take_cached(share, cache)) {
 		rc = bb_plan(share, request);
 		if (rc == 0 && open_entry(share, &entry, &err) < 0) {
 			bb_err_text(&err, share->text, sizeof share->text);

@@ -87,6 +87,7 @@ struct bb_request {
 	char **argv;
 	char **environment;   /* the planner's; in memory that lives until the application is executed */
 	char cache[PATH_MAX]; /* the cache directory to try, "" for none */
+	bool replan;          /* plan, whatever the cache has */
 };
 
 /* What differs from step to step, for the program's placeholders. */

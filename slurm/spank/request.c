@@ -182,6 +182,7 @@ int bb_request_read(spank_t sp, struct bb_request *request, struct bb_key *key, 
 {
 	static char *nothing[] = { NULL };
 	char **environment = nothing;
+	const char *replan;
 	int argc = 0;
 
 	if (spank_get_item(sp, S_JOB_ENV, &environment) != ESPANK_SUCCESS)
@@ -192,6 +193,8 @@ int bb_request_read(spank_t sp, struct bb_request *request, struct bb_key *key, 
 	if (!request->environment)
 		return bb_fail(err, ENOMEM, "copy", "the environment");
 	choose_cache(request->cache, sizeof request->cache, environment);
+	replan = find(environment, "BAREBOAT_REPLAN");
+	request->replan = replan && !strcmp(replan, "1");
 	make_key(key, request, prologs);
 	return 0;
 }

@@ -64,6 +64,17 @@ def test_the_second_launch_is_planned_no_more(
     assert listing[2].split()[:2] == ["600", str(user.pw_uid)]
 
 
+def test_a_launch_can_ask_to_be_planned_anew(
+    launch: Callable[..., str], node_cache: Callable[..., str], mpich: Path
+) -> None:
+    for _ in range(2):
+        assert launch(f"--container={mpich}", HELLO, BAREBOAT_REPLAN="1") == PLANNED
+    assert len(node_cache("ls [0-9]*").split()) == 1
+    # Only "1" asks for it; another value is another request, whose plan is kept.
+    assert launch(f"--container={mpich}", HELLO, BAREBOAT_REPLAN="0") == PLANNED
+    assert launch(f"--container={mpich}", HELLO, BAREBOAT_REPLAN="0") == CACHED
+
+
 def test_what_differs_from_step_to_step_is_no_miss(
     launch: Callable[..., str],
     node_cache: Callable[..., str],
