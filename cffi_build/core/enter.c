@@ -15,16 +15,16 @@
 /* What both passes work on. */
 struct pass {
 	struct bb_root root;
-	struct bb_mountinfo table; /* as it was before anything was mounted */
+	struct bb_hostmounts *hosts;
 	const struct bb_program *program;
 };
 
 static bool on_host_mount(const struct pass *pass, const char *types, const char *path)
 {
-	char point[PATH_MAX];
+	const char *point;
 	size_t cursor = 0;
 
-	while (bb_hostmounts_next(&pass->table, &pass->root, types, &cursor, point))
+	while ((point = bb_hostmounts_next(pass->hosts, &pass->root, types, &cursor)))
 		if (bb_beneath(path, point))
 			return true;
 	return false;
@@ -122,10 +122,10 @@ static int place(struct bb_root *root, int *mount, const char *path, bool direct
 
 static int want_fstypes(struct pass *pass, const struct bb_op *op, size_t limit, struct bb_err *err)
 {
-	char path[PATH_MAX];
+	const char *path;
 	size_t cursor = 0;
 
-	while (bb_hostmounts_next(&pass->table, &pass->root, op->arg[0], &cursor, path))
+	while ((path = bb_hostmounts_next(pass->hosts, &pass->root, op->arg[0], &cursor)))
 		if (cover(pass, limit, path) == UNCOVERED && bb_root_want(&pass->root, path, true, err) < 0)
 			return -1;
 	return 0;
@@ -143,8 +143,7 @@ static int want(struct pass *pass, struct bb_err *err)
 		const char *target = NULL;
 
 		if (op.verb == BB_BIND) {
-			rc = wanted(pass, &op, cursor, &status, err);
-			target = rc > 0 ? op.arg[1] : NULL;
+			target = op.arg[1];
 		} else if (op.verb == BB_TMPFS) {
 			status.st_mode = S_IFDIR;
 			target = op.arg[0];
@@ -153,7 +152,11 @@ static int want(struct pass *pass, struct bb_err *err)
 		} else if (op.verb == BB_BIND_FSTYPES) {
 			rc = want_fstypes(pass, &op, cursor, err);
 		}
-		if (target && cover(pass, cursor, target) == UNCOVERED)
+		if (!target || cover(pass, cursor, target) != UNCOVERED)
+			continue;
+		if (op.verb == BB_BIND)
+			rc = wanted(pass, &op, cursor, &status, err);
+		if (op.verb != BB_BIND || rc > 0)
 			rc = bb_root_want(&pass->root, target, S_ISDIR(status.st_mode), err);
 	}
 	return rc < 0 ? -1 : 0;
@@ -161,10 +164,10 @@ static int want(struct pass *pass, struct bb_err *err)
 
 static int do_fstypes(struct pass *pass, const struct bb_op *op, size_t limit, struct bb_err *err)
 {
-	char path[PATH_MAX];
+	const char *path;
 	size_t cursor = 0;
 
-	while (bb_hostmounts_next(&pass->table, &pass->root, op->arg[0], &cursor, path)) {
+	while ((path = bb_hostmounts_next(pass->hosts, &pass->root, op->arg[0], &cursor))) {
 		struct bb_err ignored;
 		int mount;
 
@@ -230,20 +233,21 @@ static int run(struct pass *pass, struct bb_err *err)
 
 int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, struct bb_err *err)
 {
-	struct pass pass = { .program = program };
+	struct bb_hostmounts hosts;
+	struct pass pass = { .program = program, .hosts = &hosts };
 	struct bb_op op;
 	size_t cursor = 0;
 	int rc = -1;
 
 	if (!bb_program_next(program, &cursor, &op))
 		return bb_fail(err, EINVAL, "read the program", "");
-	if (bb_idmap_unshare(mapper, err) < 0 || bb_mountinfo_open(&pass.table, err) < 0)
+	if (bb_idmap_unshare(mapper, err) < 0 || bb_hostmounts_open(&hosts, err) < 0)
 		return -1;
 	if (bb_root_open(&pass.root, op.arg[0], err) == 0) {
 		if (want(&pass, err) == 0 && bb_root_overlay(&pass.root, err) == 0 && run(&pass, err) == 0)
 			rc = bb_mount_pivot(pass.root.fd, pass.root.stacked, err);
 		bb_root_close(&pass.root);
 	}
-	bb_mountinfo_close(&pass.table);
+	bb_hostmounts_close(&hosts);
 	return rc;
 }

@@ -100,13 +100,15 @@ int bb_mount_overlay(int lower, int upper, int work, struct bb_err *err)
 int bb_mount_attach(int mount, int target, const char *path, struct bb_err *err)
 {
 	struct stat what, where;
+	int reason;
 
+	if (sys_move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0)
+		return 0;
+	reason = errno;
 	/* The kernel says only "Invalid argument" to a directory on a file or the other way round. */
 	if (fstat(mount, &what) == 0 && fstat(target, &where) == 0 && S_ISDIR(what.st_mode) != S_ISDIR(where.st_mode))
-		return bb_fail(err, S_ISDIR(what.st_mode) ? ENOTDIR : EISDIR, "mount on", path);
-	if (sys_move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-		return bb_fail(err, errno, "mount on", path);
-	return 0;
+		reason = S_ISDIR(what.st_mode) ? ENOTDIR : EISDIR;
+	return bb_fail(err, reason, "mount on", path);
 }
 
 int bb_mount_stack(int mount, struct bb_err *err)

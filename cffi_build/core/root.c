@@ -128,18 +128,24 @@ static int make_path(int dir, const char *path, bool directory)
 static int deepest(int root, const char *path, const char **rest)
 {
 	char prefix[PATH_MAX];
-	int at = lookup(root, "/", O_PATH | O_DIRECTORY);
+	size_t length = strlen(path);
+	int at;
 
-	*rest = path;
-	for (unsigned count = 1; at >= 0 && bb_prefix(path, count, prefix, sizeof prefix); count++) {
-		int next = lookup(root, prefix, O_PATH);
-
-		if (next < 0 && errno == ENOENT)
-			break;
-		*rest = path + strlen(prefix);
-		bb_close(&at);
-		at = next;
+	if (length >= sizeof prefix) {
+		errno = ENAMETOOLONG;
+		return -1;
 	}
+	memcpy(prefix, path, length + 1);
+	/* From the whole path upwards: nearly always it exists, or its directory does. */
+	do {
+		while (length && prefix[length - 1] == '/')
+			length--;
+		prefix[length] = '\0';
+		*rest = path + length;
+		at = lookup(root, length ? prefix : "/", O_PATH);
+		while (length && prefix[length - 1] != '/')
+			length--;
+	} while (at < 0 && errno == ENOENT && *rest > path);
 	return at;
 }
 
