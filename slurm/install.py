@@ -29,6 +29,7 @@ _PREFIX = re.compile(r"/[A-Za-z0-9._+/-]{1,90}")
 _PLANS = Path("/run/bareboat")
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100
+_MNT_DETACH = 2  # sys/mount.h
 
 
 def default_prefix() -> Path:
@@ -117,8 +118,7 @@ def uninstall(prefix: Path) -> Manifest:
     grave = Path(tempfile.mkdtemp(prefix=_stage_name(prefix), dir=prefix.parent))
     prefix.rename(grave)
     shutil.rmtree(grave)
-    # The plans that the plugin kept on this node; the others' go with their next boot, as /run does.
-    shutil.rmtree(_PLANS, ignore_errors=True)
+    _forget_plans()
     for parent in record.parents:
         with suppress(OSError):  # somebody else uses it now
             Path(parent).rmdir()
@@ -280,6 +280,15 @@ def _replace_text(file: Path, text: str) -> None:
         with suppress(FileNotFoundError):
             Path(name).unlink()
         raise
+
+
+def _forget_plans() -> None:
+    """Take away the plans kept on this node; the others' go with their next boot, as /run does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    # The plugin has them in a file system of its own; a step that is just reading one does not keep it.
+    while os.path.ismount(_PLANS) and libc.umount2(os.fsencode(_PLANS), _MNT_DETACH) == 0:
+        pass
+    shutil.rmtree(_PLANS, ignore_errors=True)
 
 
 def describe_rest(record: Manifest) -> str:

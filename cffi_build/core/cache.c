@@ -122,12 +122,31 @@ size_t bb_cache_load(int cache, const struct bb_key *key, char *data, size_t siz
 	return got;
 }
 
+/* What has been seen of the directory so far. */
+struct seen {
+	unsigned files;
+	unsigned long long bytes;
+};
+
+/* Keeps one entry, or removes it where there is no room left for it beside a new one. */
+static void weigh(int cache, const char *name, struct seen *seen)
+{
+	struct stat status;
+
+	if (fstatat(cache, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	seen->files++;
+	seen->bytes += (unsigned long long)status.st_size;
+	if (seen->files > BB_CACHE_FILES - 1 || seen->bytes > BB_CACHE_BYTES - BB_ENTRY_MAX)
+		unlinkat(cache, name, 0);
+}
+
 /* Keeps the directory small: requests differ seldom, so this hardly ever does anything. */
 static void thin_out(int cache)
 {
 	char entries[32 * 1024] __attribute__((aligned(8)));
 	int fd = openat(cache, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	unsigned files = 0;
+	struct seen seen = { .files = 0 };
 	ssize_t got;
 
 	while (fd >= 0 && (got = syscall(SYS_getdents64, fd, entries, sizeof entries)) > 0) {
@@ -137,8 +156,8 @@ static void thin_out(int cache)
 			const char *name = entries + at + 19;
 
 			memcpy(&length, entries + at + 16, sizeof length);
-			if (name[0] != '.' && ++files > BB_CACHE_FILES)
-				unlinkat(cache, name, 0);
+			if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
+				weigh(cache, name, &seen);
 			at += length;
 		}
 	}

@@ -4,7 +4,8 @@
 
 #include "entry.h"
 
-enum { BB_KEY_MAX = 64 * 1024, BB_CACHE_FILES = 256 };
+/* At most so many entries, of so many bytes together, lie in a directory: it may be in the node's memory. */
+enum { BB_KEY_MAX = 64 * 1024, BB_CACHE_FILES = 256, BB_CACHE_BYTES = 16 * 1024 * 1024 };
 
 /* The request, as records.  What does not fit makes the key unusable, never shorter. */
 struct bb_key {

@@ -15,6 +15,8 @@
 #include "plugin.h"
 #include "sys.h"
 
+enum { KILL_SECONDS = 2 };
+
 void bb_futex_wait(_Atomic uint32_t *word, uint32_t value)
 {
 	struct timespec second = { .tv_sec = 1 };
@@ -82,13 +84,17 @@ bool bb_reap(pid_t child, long limit, int *status)
 	int fd = (int)syscall(SYS_pidfd_open, child, 0);
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	bool ended = false;
+	pid_t got;
 
 	while (fd >= 0 && !ended && bb_now() <= limit)
 		ended = poll(&poll_fd, 1, 1000) > 0;
-	bb_close(&fd);
 	if (!ended)
 		kill(child, SIGKILL);
-	while (waitpid(child, status, 0) < 0 && errno == EINTR)
-		;
+	/* Who waits in the kernel for a file system that hangs (state D in ps(1)) does not end by SIGKILL. */
+	for (limit = bb_now() + KILL_SECONDS; (got = waitpid(child, status, WNOHANG)) == 0 && bb_now() <= limit;)
+		poll(&poll_fd, 1, 100);
+	if (got != child)
+		*status = SIGKILL;
+	bb_close(&fd);
 	return ended;
 }

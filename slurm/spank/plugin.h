@@ -2,6 +2,7 @@
  *
  *   local.c    srun, sbatch, salloc: tidies SLURM_CONTAINER on the submitting side
  *   remote.c   slurmstepd, as root: sees that the step has a container and maps the shared region
+ *   rundir.c   makes /run/bareboat, as root, and the user's place for plans in it
  *   task.c     each rank, as the user: waits for the container and joins it
  *   helper.c   the process that has the container made for all ranks of a node
  *   request.c  what is asked for: the planner's variables, the cache's key, the step's values
@@ -32,7 +33,7 @@
 #define BB_MULTI_PROG "SLURM_BAREBOAT_MULTI_PROG"     /* set where the arguments are those of --multi-prog */
 #define BB_TASK_PROLOGS "SLURM_BAREBOAT_TASK_PROLOGS" /* for the planner: all prologs, separated by colons */
 
-#define BB_RUN "/run/bareboat" /* the users' caches lie in it, by uid */
+#define BB_RUN "/run/bareboat" /* a file system of its own; the users' caches lie in it, by uid */
 
 enum { BB_FAILED = 125 };
 
@@ -70,6 +71,9 @@ void bb_local_post_opt(spank_t sp);
 
 /* remote.c: NULL where the step has no container. */
 struct bb_share *bb_remote_open(spank_t sp);
+
+/* rundir.c: without it, nothing is cached. */
+void bb_rundir_make(spank_t sp);
 
 /* task.c: does not return on failure. */
 void bb_task_join(spank_t sp, struct bb_share *share);
@@ -125,7 +129,8 @@ void bb_futex_wake(_Atomic uint32_t *word);
 /* Leaves BB_WORKING for `state`, which all then agree on; false where another one came first. */
 bool bb_decide(struct bb_share *share, enum bb_state state);
 bool bb_alive(pid_t pid);
-/* Waits for a child until bb_now() is `limit`, kills it then, and returns whether it ended by itself. */
+/* Waits for a child until bb_now() is `limit`, kills it then, and returns whether it ended by itself.  One that even
+ * SIGKILL does not end soon is left to whoever comes after. */
 bool bb_reap(pid_t child, long limit, int *status);
 /* Seconds, and microseconds, of a clock that only goes forward. */
 long bb_now(void);

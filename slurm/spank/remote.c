@@ -1,37 +1,9 @@
 /* slurmstepd, as root, before it forks the ranks. */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "plugin.h"
-#include "sys.h"
-
-/* Makes the user's cache directory, in a directory that is root's alone.  Without one, nothing is cached. */
-static void make_cache(spank_t sp)
-{
-	char name[24];
-	struct stat status;
-	uid_t uid;
-	gid_t gid;
-	int run;
-
-	if (spank_get_item(sp, S_JOB_UID, &uid) != ESPANK_SUCCESS || spank_get_item(sp, S_JOB_GID, &gid) != ESPANK_SUCCESS)
-		return;
-	if (mkdir(BB_RUN, 0755) == 0)
-		chmod(BB_RUN, 0755); /* whatever slurmd's umask is */
-	run = open(BB_RUN, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	bb_put_number(name, sizeof name, 0, uid);
-	/* An empty one that is still root's was left by a slurmstepd that was ended before it gave it away. */
-	if (run >= 0 && fstatat(run, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_uid == 0 && uid != 0)
-		unlinkat(run, name, AT_REMOVEDIR);
-	if (run >= 0 && fstat(run, &status) == 0 && status.st_uid == 0 && !(status.st_mode & 022) &&
-	    mkdirat(run, name, 0700) == 0 && fchownat(run, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
-		unlinkat(run, name, AT_REMOVEDIR);
-	bb_close(&run);
-}
 
 struct bb_share *bb_remote_open(spank_t sp)
 {
@@ -53,7 +25,7 @@ struct bb_share *bb_remote_open(spank_t sp)
 	share->stepd = getpid();
 	if (spank_get_item(sp, S_JOB_LOCAL_TASK_COUNT, &share->ranks) != ESPANK_SUCCESS)
 		share->ranks = 1;
-	make_cache(sp);
+	bb_rundir_make(sp);
 	bb_groups_offer(sp, share);
 	return share;
 }

@@ -269,6 +269,61 @@ static void test_a_key_that_is_too_long_is_never_cut(void **state)
 	bb_close(&cache);
 }
 
+static void count(const char *path, unsigned *files, unsigned long long *bytes)
+{
+	DIR *directory = opendir(path);
+	struct dirent *found;
+	struct stat status;
+
+	*files = 0;
+	*bytes = 0;
+	assert_non_null(directory);
+	while ((found = readdir(directory)))
+		if (found->d_name[0] != '.') {
+			assert_int_equal(fstatat(dirfd(directory), found->d_name, &status, 0), 0);
+			++*files;
+			*bytes += (unsigned long long)status.st_size;
+		}
+	closedir(directory);
+}
+
+/* In number and in bytes; what is stored last is there. */
+static void test_the_cache_has_a_limit(void **state)
+{
+	static char data[BB_ENTRY_MAX], back[BB_ENTRY_MAX];
+	char path[128], name[32];
+	unsigned long long bytes;
+	struct bb_err err;
+	unsigned files;
+	int cache;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/limited", top);
+	assert_int_equal(mkdir(path, 0700), 0);
+	cache = bb_cache_open(path, &err);
+	for (int i = 0; i < 300; i++) {
+		struct bb_key key;
+
+		snprintf(name, sizeof name, "small %d", i);
+		key = key_of(name);
+		assert_int_equal(bb_cache_store(cache, &key, "entry", 6), 0);
+		assert_int_equal(bb_cache_load(cache, &key, back, sizeof back), 6);
+	}
+	count(path, &files, &bytes);
+	assert_int_equal(files, BB_CACHE_FILES);
+	for (int i = 0; i < 20; i++) {
+		struct bb_key key;
+
+		snprintf(name, sizeof name, "large %d", i);
+		key = key_of(name);
+		assert_int_equal(bb_cache_store(cache, &key, data, sizeof data), 0);
+		assert_int_equal(bb_cache_load(cache, &key, back, sizeof back), sizeof data);
+		count(path, &files, &bytes);
+		assert_true(bytes <= BB_CACHE_BYTES);
+	}
+	bb_close(&cache);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_broken_files_are_misses),
 		cmocka_unit_test(test_a_directory_of_others_is_no_cache),
 		cmocka_unit_test(test_a_key_that_is_too_long_is_never_cut),
+		cmocka_unit_test(test_the_cache_has_a_limit),
 	};
 
 	return cmocka_run_group_tests(tests, make_top, remove_top);

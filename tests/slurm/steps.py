@@ -11,6 +11,8 @@ HELLO = "/opt/bareboat-tests/bin/mpi_hello"
 LATENCY = "/opt/bareboat-tests/bin/mpi_latency"
 Run = subprocess.CompletedProcess[str]
 Srun = Callable[..., Run]
+PLANNED = "planned"
+CACHED = "by the cache"
 
 
 _WAITED = re.compile(r"srun: job \d+ (queued and waiting for resources|has been allocated resources)\n")
@@ -44,3 +46,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def how(result: Run) -> str:
+    """How the one rank's container came about."""
+    assert result.returncode == 0, result.stderr
+    found = re.findall(r"trace: (planned) and entered|trace: entered (by the cache)", result.stderr)
+    assert len(found) == 1, result.stderr
+    return "".join(found[0])

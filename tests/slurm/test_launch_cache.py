@@ -14,20 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from steps import HELLO, Run, Srun
+from steps import CACHED, HELLO, PLANNED, Srun, how
 
 from slurm.testbed import Testbed
-
-PLANNED = "planned"
-CACHED = "by the cache"
-
-
-def how(result: Run) -> str:
-    """How the one rank's container came about."""
-    assert result.returncode == 0, result.stderr
-    found = re.findall(r"trace: (planned) and entered|trace: entered (by the cache)", result.stderr)
-    assert len(found) == 1, result.stderr
-    return "".join(found[0])
 
 
 @pytest.fixture
@@ -203,6 +192,7 @@ def test_a_warning_is_heard_in_every_step(srun: Srun, node_cache: Callable[..., 
         "for f in $U/*; do truncate -s 40 $f; done",
         "for f in $U/*; do truncate -s -1 $f; done",
         "for f in $U/*; do : > $f; done",
+        "for f in $U/*; do printf 0 | dd of=$f bs=1 seek=16 conv=notrunc status=none; done",  # the version
         "for f in $U/*; do mv $f x; ln -s /run/bareboat/x $f; done",
         "chmod 755 $U",
         "chown 0 $U/*; chmod 666 $U/*",
