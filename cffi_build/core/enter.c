@@ -51,12 +51,24 @@ static bool hides_own(const struct pass *pass, const char *path)
 	return fresh && own;
 }
 
+/* 1 where a bind's source is there, 0 where it is missing, which what a variable of the step happens to say (too long, a
+ * loop of links) may well be; else -1. */
+static int present(const char *source, struct stat *status)
+{
+	if (stat(source, status) == 0)
+		return 1;
+	return errno == ENOENT || errno == EACCES || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP ? 0 : -1;
+}
+
 /* Whether the bind shows something at its target, by itself or, where it is passed over, by what made that so. */
 static bool shows(const struct pass *pass, const struct bb_op *op)
 {
 	struct stat status;
+	int there = present(op->arg[0], &status);
 
-	return stat(op->arg[0], &status) == 0 &&
+	if (there < 0 && !pass->root.unseen->errnum)
+		bb_fail(pass->root.unseen, errno, "bind", op->arg[0]);
+	return there > 0 &&
 	       !(bb_flag(op->arg[2], "unless-shown") &&
 		 (bb_root_holds(&pass->root, op->arg[1]) || hides_own(pass, op->arg[1])));
 }
@@ -94,14 +106,12 @@ static bool shown(const struct pass *pass, size_t limit, const char *path)
 static int wanted(const struct pass *pass, const struct bb_op *op, size_t limit, struct stat *status,
 		  struct bb_err *err)
 {
-	bool optional = bb_flag(op->arg[2], "optional");
+	int there = present(op->arg[0], status);
 
-	if (stat(op->arg[0], status) < 0) {
-		/* What a variable of the step happens to say (too long, a loop of links) is no reason to fail. */
-		if (optional && (errno == ENOENT || errno == EACCES || errno == ENOTDIR || errno == ENAMETOOLONG || errno == ELOOP))
-			return 0;
+	if (there == 0 && bb_flag(op->arg[2], "optional"))
+		return 0;
+	if (there <= 0)
 		return bb_fail(err, errno, "bind", op->arg[0]);
-	}
 	return !bb_flag(op->arg[2], "unless-shown") || !shown(pass, limit, op->arg[1]);
 }
 
@@ -168,14 +178,17 @@ static int do_fstypes(struct pass *pass, const struct bb_op *op, size_t limit, s
 	size_t cursor = 0;
 
 	while ((path = bb_hostmounts_next(pass->hosts, &pass->root, op->arg[0], &cursor))) {
-		struct bb_err ignored;
+		struct bb_err lost;
 		int mount;
 
 		/* What an earlier bind brought along, mounts below it included, is there already. */
 		if (cover(pass, limit, path) != UNCOVERED)
 			continue;
-		/* A file system whose server is gone, or that the user cannot reach, must not keep the step from starting. */
-		mount = bb_mount_clone(AT_FDCWD, path, attributes(op->arg[1]), "bind", &ignored);
+		mount = bb_mount_clone(AT_FDCWD, path, attributes(op->arg[1]), "bind", &lost);
+		/* A file system whose server is gone, or that the user cannot reach, must not keep the step from starting;
+		 * a node that lacks memory or descriptors is another matter. */
+		if (mount < 0 && (lost.errnum == ENOMEM || lost.errnum == EMFILE || lost.errnum == ENFILE || lost.errnum == ENOSPC))
+			return bb_fail(err, lost.errnum, "bind", path);
 		if (mount >= 0 && place(&pass->root, &mount, path, true, err) < 0)
 			return -1;
 	}
@@ -195,16 +208,16 @@ static int do_bind(struct pass *pass, const struct bb_op *op, size_t limit, stru
 
 static int do_tmpfs(struct bb_root *root, const struct bb_op *op, struct bb_err *err)
 {
-	int mount = bb_mount_tmpfs(op->arg[1], err);
+	int mount = bb_mount_tmpfs(op->arg[1], op->arg[0], err);
 
-	if (mount >= 0 && bb_root_own(root, mount, err) < 0)
+	if (mount >= 0 && bb_root_own(root, mount, op->arg[0], err) < 0)
 		bb_close(&mount);
 	return place(root, &mount, op->arg[0], true, err);
 }
 
 static int do_file(struct bb_root *root, const struct bb_op *op, struct bb_err *err)
 {
-	int mount = bb_root_file(root, op->arg[2], bb_octal(op->arg[1]), err);
+	int mount = bb_root_file(root, op->arg[0], op->arg[2], bb_octal(op->arg[1]), err);
 
 	return place(root, &mount, op->arg[0], false, err);
 }
@@ -235,6 +248,7 @@ int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, s
 {
 	struct bb_hostmounts hosts;
 	struct pass pass = { .program = program, .hosts = &hosts };
+	struct bb_err unseen = { .errnum = 0 };
 	struct bb_op op;
 	size_t cursor = 0;
 	int rc = -1;
@@ -243,11 +257,14 @@ int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, s
 		return bb_fail(err, EINVAL, "read the program", "");
 	if (bb_idmap_unshare(mapper, err) < 0 || bb_hostmounts_open(&hosts, err) < 0)
 		return -1;
-	if (bb_root_open(&pass.root, op.arg[0], err) == 0) {
+	if (bb_root_open(&pass.root, op.arg[0], &unseen, err) == 0) {
 		if (want(&pass, err) == 0 && bb_root_overlay(&pass.root, err) == 0 && run(&pass, err) == 0)
-			rc = bb_mount_pivot(pass.root.fd, pass.root.stacked, err);
+			rc = unseen.errnum ? -1 : bb_mount_pivot(pass.root.fd, pass.root.stacked, err);
 		bb_root_close(&pass.root);
 	}
+	/* Whatever else failed may have failed because of it. */
+	if (unseen.errnum)
+		*err = unseen;
 	bb_hostmounts_close(&hosts);
 	return rc;
 }

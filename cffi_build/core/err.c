@@ -50,11 +50,11 @@ static const struct {
 	{ ESTALE, "use the container",
 	  "a process of this user or of root mounted something over it before this rank joined; start the step again, and "
 	  "if it stays so, look for what mounts in other processes' namespaces on this node" },
-	{ EPERM, "mount", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
+	{ EPERM, "mount a tmpfs for", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
 	{ EINVAL, "lay an overlay over",
 	  "nothing may be mounted inside the directory of an image that lacks mount points; "
 	  "`bareboat plan` names those that it lacks" },
-	{ EACCES, "mount", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
+	{ EACCES, "mount a tmpfs for", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
 };
 
 void bb_err_text(const struct bb_err *told, char *text, size_t size)

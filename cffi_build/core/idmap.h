@@ -2,14 +2,12 @@
 #ifndef BB_IDMAP_H
 #define BB_IDMAP_H
 
-#include <stdbool.h>
-
 #include "err.h"
 
-/* Who maps the groups: `map` returns whether somebody else (root, from outside) has done so.  A process without root
- * may map only its own gid. */
+/* Who maps the groups: `map` returns 1 where somebody else (root, from outside) has done so, 0 where nobody will, -1 (and
+ * errno) where that cannot be known.  A process without root may map only its own gid. */
 struct bb_mapper {
-	bool (*map)(void *data);
+	int (*map)(void *data);
 	void *data;
 };
 

@@ -54,22 +54,34 @@ static int set_option(int fs, const char *option, const char *end)
 	return sys_fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0);
 }
 
-int bb_mount_tmpfs(const char *options, struct bb_err *err)
+/* Names the options as well: it may be them that the kernel refuses. */
+static int refused(struct bb_err *err, const char *options, const char *path)
 {
+	char text[sizeof err->path];
+	size_t at = bb_put(text, sizeof text, 0, options);
+
+	at = bb_put(text, sizeof text, at, " of ");
+	bb_put(text, sizeof text, at, path);
+	return bb_fail(err, errno, "set tmpfs options", text);
+}
+
+int bb_mount_tmpfs(const char *options, const char *path, struct bb_err *err)
+{
+	static const char operation[] = "mount a tmpfs for";
 	int fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
 
 	if (fs < 0)
-		return bb_fail(err, errno, "mount", "tmpfs");
+		return bb_fail(err, errno, operation, path);
 	for (const char *option = options; *option;) {
 		const char *end = strchrnul(option, ',');
 
 		if (end > option && set_option(fs, option, end) < 0) {
 			bb_close(&fs);
-			return bb_fail(err, errno, "set tmpfs options", options);
+			return refused(err, options, path);
 		}
 		option = *end ? end + 1 : end;
 	}
-	return finish(&fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, "mount", "tmpfs", err);
+	return finish(&fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, operation, path, err);
 }
 
 static int set_layer(int fs, const char *key, int layer)
@@ -81,20 +93,20 @@ static int set_layer(int fs, const char *key, int layer)
 	return sys_fsconfig(fs, FSCONFIG_SET_STRING, key, path, 0);
 }
 
-int bb_mount_overlay(int lower, int upper, int work, struct bb_err *err)
+int bb_mount_overlay(int lower, int upper, int work, const char *path, struct bb_err *err)
 {
 	int fs = sys_fsopen("overlay", FSOPEN_CLOEXEC);
 
 	if (fs < 0)
-		return bb_fail(err, errno, "mount", "overlay");
+		return bb_fail(err, errno, "mount an overlay over", path);
 	/* Overlay in a user namespace keeps its marks in user.* attributes. */
 	if (set_layer(fs, "lowerdir", lower) < 0 || set_layer(fs, "upperdir", upper) < 0 ||
 	    set_layer(fs, "workdir", work) < 0 || sys_fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0) < 0) {
 		bb_close(&fs);
-		return bb_fail(err, errno, "set overlay options", "");
+		return bb_fail(err, errno, "set the options of an overlay over", path);
 	}
 	return finish(&fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, "lay an overlay over",
-		      "the image", err);
+		      path, err);
 }
 
 int bb_mount_attach(int mount, int target, const char *path, struct bb_err *err)

@@ -9,11 +9,12 @@
 /* A copy of the mount tree at `path`, as a descriptor.  `attributes` (MOUNT_ATTR_*) are set on every mount of it. */
 int bb_mount_clone(int dir, const char *path, unsigned attributes, const char *operation, struct bb_err *err);
 
-/* A new tmpfs.  `options` is a comma-separated list of KEY=VALUE as in tmpfs(5). */
-int bb_mount_tmpfs(const char *options, struct bb_err *err);
+/* A new tmpfs.  `options` is a comma-separated list of KEY=VALUE as in tmpfs(5); `path` names it in errors. */
+int bb_mount_tmpfs(const char *options, const char *path, struct bb_err *err);
 
-/* A read-only overlay of the directory `upper` over `lower`, both descriptors of attached mounts. */
-int bb_mount_overlay(int lower, int upper, int work, struct bb_err *err);
+/* A read-only overlay of the directory `upper` over `lower`, both descriptors of attached mounts; `path` names the lower
+ * one in errors. */
+int bb_mount_overlay(int lower, int upper, int work, const char *path, struct bb_err *err);
 
 /* Mounts `mount` on the file or directory that `target` refers to. */
 int bb_mount_attach(int mount, int target, const char *path, struct bb_err *err);

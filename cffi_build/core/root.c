@@ -37,20 +37,21 @@ static int stack(struct bb_root *root, int mount, struct bb_err *err)
 	return 0;
 }
 
-int bb_root_open(struct bb_root *root, const char *path, struct bb_err *err)
+int bb_root_open(struct bb_root *root, const char *path, struct bb_err *unseen, struct bb_err *err)
 {
 	struct stat status;
 
-	*root = (struct bb_root){ .fd = -1, .image = -1, .stage = -1, .upper = -1, .work = -1 };
-	root->stage = bb_mount_tmpfs("mode=0700", err);
+	*root = (struct bb_root){ .path = path, .fd = -1, .image = -1, .stage = -1, .upper = -1, .work = -1, .unseen = unseen };
+	root->stage = bb_mount_tmpfs("mode=0700", path, err);
 	if (root->stage < 0 || stack(root, root->stage, err) < 0)
 		goto out;
 	root->fd = bb_mount_clone(AT_FDCWD, path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
 				  "open the image", err);
 	if (root->fd < 0)
 		goto out;
+	errno = ENOTDIR; /* where fstat(2) does not fail */
 	if (fstat(root->fd, &status) < 0 || !S_ISDIR(status.st_mode)) {
-		bb_fail(err, ENOTDIR, "open the image", path);
+		bb_fail(err, errno, "open the image", path);
 		goto out;
 	}
 	if (stack(root, root->fd, err) < 0)
@@ -200,12 +201,16 @@ bool bb_root_holds(const struct bb_root *root, const char *path)
 {
 	char entries[1024];
 	int fd = lookup(root->image, path, O_RDONLY | O_DIRECTORY | O_NONBLOCK);
-	ssize_t got = fd < 0 ? 0 : syscall(SYS_getdents64, fd, entries, sizeof entries);
-	/* "." and ".." take 24 bytes each (getdents64(2)); a third entry means that the directory holds something. */
-	bool holds = got > 48 || (fd < 0 && errno != ENOENT);
+	ssize_t got = fd < 0 ? -1 : syscall(SYS_getdents64, fd, entries, sizeof entries);
+	bool nothing = got < 0 && errno == ENOENT;
+	/* A file, or a directory that is not for the user to read. */
+	bool something = got < 0 && (errno == ENOTDIR || errno == EACCES || errno == ELOOP || errno == ENAMETOOLONG);
 
+	if (got < 0 && !nothing && !something && !root->unseen->errnum)
+		bb_fail(root->unseen, errno, "look into the image for", path);
 	bb_close(&fd);
-	return holds;
+	/* "." and ".." take 24 bytes each (getdents64(2)); a third entry means that the directory holds something. */
+	return something || got > 48;
 }
 
 static int open_layers(struct bb_root *root)
@@ -253,8 +258,8 @@ int bb_root_overlay(struct bb_root *root, struct bb_err *err)
 	if (root->upper < 0)
 		return 0;
 	if (fstat(root->fd, &original) < 0 || fchmodat(root->stage, "upper", original.st_mode & 07777, 0) < 0)
-		return bb_fail(err, errno, "make", "the overlay's upper layer");
-	overlay = bb_mount_overlay(root->fd, root->upper, root->work, err);
+		return bb_fail(err, errno, "make an upper layer for", root->path);
+	overlay = bb_mount_overlay(root->fd, root->upper, root->work, root->path, err);
 	if (overlay < 0)
 		return -1;
 	bb_close(&root->fd);
@@ -262,16 +267,18 @@ int bb_root_overlay(struct bb_root *root, struct bb_err *err)
 	return stack(root, root->fd, err);
 }
 
-static bool owned(const struct bb_root *root, int fd)
+/* 0 where `fd` lies on a tmpfs of ours; else -1, with errno `other` where that could be seen. */
+static int owned(const struct bb_root *root, int fd, int other)
 {
 	struct stat status;
 
 	if (fstat(fd, &status) < 0)
-		return false;
+		return -1;
 	for (unsigned i = 0; i < root->owns; i++)
 		if (root->own[i] == status.st_dev)
-			return true;
-	return false;
+			return 0;
+	errno = other;
+	return -1;
 }
 
 /* Where the first component of `rest`, missing in the directory `at`, is a link that leads nowhere: the path that it
@@ -289,7 +296,7 @@ static int through_link(int at, const char *rest, char *path, size_t size)
 	name[length] = '\0';
 	got = readlinkat(at, name, link, sizeof link - 1);
 	if (got < 0)
-		return 0;
+		return errno == ENOENT || errno == EINVAL ? 0 : -1;
 	link[got] = '\0';
 	path[0] = '\0';
 	if (link[0] != '/') {
@@ -323,11 +330,9 @@ int bb_root_find(struct bb_root *root, const char *path, bool directory, struct 
 		if (!rest[strspn(rest, "/")])
 			return at;
 		followed = through_link(at, rest, next, sizeof next);
-		if (followed == 0 && owned(root, at))
+		if (followed == 0 && owned(root, at, ENOENT) == 0)
 			made = make_path(at, rest, directory);
-		else if (followed == 0)
-			errno = ENOENT;
-		else
+		else if (followed == 1)
 			memcpy(now, next, sizeof now);
 	}
 	if (followed == 1 && at >= 0)
@@ -336,45 +341,33 @@ int bb_root_find(struct bb_root *root, const char *path, bool directory, struct 
 	return made < 0 ? bb_fail(err, errno, "find the mount point", path) : made;
 }
 
-int bb_root_own(struct bb_root *root, int mount, struct bb_err *err)
+int bb_root_own(struct bb_root *root, int mount, const char *path, struct bb_err *err)
 {
 	struct stat status;
 
 	if (root->owns == BB_OWN_MAX)
-		return bb_fail(err, E2BIG, "remember", "one more tmpfs");
+		return bb_fail(err, E2BIG, "remember one more tmpfs, for", path);
 	if (fstat(mount, &status) < 0)
-		return bb_fail(err, errno, "examine", "a tmpfs");
+		return bb_fail(err, errno, "examine the tmpfs for", path);
 	root->own[root->owns++] = status.st_dev;
 	return 0;
 }
 
-static int write_all(int fd, const char *text, size_t length)
-{
-	while (length) {
-		ssize_t written = write(fd, text, length);
-
-		if (written < 0)
-			return -1;
-		text += written;
-		length -= (size_t)written;
-	}
-	return 0;
-}
-
-int bb_root_file(struct bb_root *root, const char *content, mode_t mode, struct bb_err *err)
+int bb_root_file(struct bb_root *root, const char *path, const char *content, mode_t mode, struct bb_err *err)
 {
 	char name[32];
 	size_t at = bb_put(name, sizeof name, 0, "file");
-	int fd;
+	int fd, mount;
 
 	bb_put_number(name, sizeof name, at, root->files++);
 	fd = openat(root->stage, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 || write_all(fd, content, strlen(content)) < 0 || fchmod(fd, mode) < 0) {
+	if (fd < 0 || bb_write_all(fd, content, strlen(content)) < 0 || fchmod(fd, mode) < 0) {
 		bb_close(&fd);
-		return bb_fail(err, errno, "write", "a generated file");
+		return bb_fail(err, errno, "generate the file", path);
 	}
 	bb_close(&fd);
-	return bb_mount_clone(root->stage, name, 0, "bind", err);
+	mount = bb_mount_clone(root->stage, name, 0, "bind", err);
+	return mount < 0 ? bb_fail(err, err->errnum, "generate the file", path) : mount;
 }
 
 int bb_root_symlink(struct bb_root *root, const char *path, const char *text, struct bb_err *err)
@@ -390,7 +383,9 @@ int bb_root_symlink(struct bb_root *root, const char *path, const char *text, st
 	dir = bb_root_find(root, parent, true, err);
 	if (dir < 0)
 		return -1;
-	rc = owned(root, dir) ? symlinkat(text, dir, name) : (errno = EROFS, -1);
+	rc = owned(root, dir, EROFS);
+	if (rc == 0)
+		rc = symlinkat(text, dir, name);
 	if (rc < 0)
 		bb_fail(err, errno, "make the link", path);
 	bb_close(&dir);

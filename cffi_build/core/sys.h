@@ -62,6 +62,9 @@ static inline int sys_close_range(unsigned first, unsigned last, unsigned flags)
 	return (int)syscall(SYS_close_range, first, last, flags);
 }
 
+/* Writes all of `data`; 0 or -1. */
+int bb_write_all(int fd, const void *data, size_t length);
+
 /* Closes and forgets a descriptor; errno survives. */
 void bb_close(int *fd);
 

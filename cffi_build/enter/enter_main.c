@@ -64,27 +64,39 @@ static int read_program(const char *path, char *data, size_t size, size_t *lengt
 	return 0;
 }
 
-/* Finds `name` as execvp(3) would, so that a failure can be told apart: NOT_FOUND or NOT_EXECUTABLE, else 0. */
+/* 0 where `path` can be executed, ENOENT where there is nothing, EACCES where it is no program, else what went wrong. */
+static int examine(const char *path)
+{
+	struct stat status;
+
+	if (stat(path, &status) < 0)
+		return errno == ENOTDIR || errno == EACCES || errno == ELOOP || errno == ENAMETOOLONG ? ENOENT : errno;
+	if (!S_ISREG(status.st_mode))
+		return EACCES;
+	return access(path, X_OK) < 0 ? errno : 0;
+}
+
+/* Finds `name` as execvp(3) would: 0, or why not, as `examine` says it of the first that is there. */
 static int find(const char *name, char *path, size_t size)
 {
 	const char *directories = getenv("PATH");
-	int code = NOT_FOUND;
+	int reason = ENOENT;
 
 	if (strchr(name, '/') || !directories)
 		directories = "";
 	for (const char *start = directories;; start++) {
 		const char *end = strchrnul(start, ':');
-		struct stat status;
 		const char *slash = end > start ? "/" : "";
+		int now = ENOENT;
 
-		if ((size_t)snprintf(path, size, "%.*s%s%s", (int)(end - start), start, slash, name) < size &&
-		    stat(path, &status) == 0) {
-			if (S_ISREG(status.st_mode) && access(path, X_OK) == 0)
-				return 0;
-			code = NOT_EXECUTABLE;
-		}
+		if ((size_t)snprintf(path, size, "%.*s%s%s", (int)(end - start), start, slash, name) < size)
+			now = examine(path);
+		if (now == 0)
+			return 0;
+		if (reason == ENOENT)
+			reason = now;
 		if (!*end)
-			return code;
+			return reason;
 		start = end;
 	}
 }
@@ -109,22 +121,24 @@ static void print_interpreter(const char *path)
 static int run(char **argv)
 {
 	char path[4096];
-	int code = find(argv[0], path, sizeof path);
+	int reason = find(argv[0], path, sizeof path);
 
-	if (code == 0) {
+	if (reason == 0) {
 		execve(path, argv, environ);
-		code = errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
-		if (errno == ENOENT)
+		reason = errno;
+		if (reason == ENOENT)
 			print_interpreter(path);
 		else
-			fprintf(stderr, "bareboat: cannot run %s: %s\n", path, strerror(errno));
-	} else if (code == NOT_FOUND) {
+			fprintf(stderr, "bareboat: cannot run %s: %s\n", path, strerror(reason));
+	} else if (reason == ENOENT) {
 		fprintf(stderr, "bareboat: cannot run %s: no such program in the container (PATH is %s)\n", argv[0],
 			getenv("PATH") ? getenv("PATH") : "not set");
-	} else {
+	} else if (reason == EACCES) {
 		fprintf(stderr, "bareboat: cannot run %s: it is there, but it is not an executable file\n", argv[0]);
+	} else {
+		fprintf(stderr, "bareboat: cannot run %s: %s\n", argv[0], strerror(reason));
 	}
-	return code;
+	return reason == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
 }
 
 static int load(const char *path, struct bb_program *program, struct bb_err *err)
@@ -135,14 +149,16 @@ static int load(const char *path, struct bb_program *program, struct bb_err *err
 	return read_program(path, data, sizeof data, &length, err) < 0 ? -1 : bb_program_open(program, data, length, err);
 }
 
-static bool ask_for_groups(void *data)
+static int ask_for_groups(void *data)
 {
 	const struct bb_entered question = { .told = BB_ASKS_FOR_GROUPS };
 	char answer = 0;
 
 	(void)data;
-	return write(STDOUT_FILENO, &question, sizeof question) == sizeof question && read(STDIN_FILENO, &answer, 1) == 1 &&
-	       answer == BB_MAPPED;
+	errno = EPIPE; /* where nobody is there to answer */
+	if (write(STDOUT_FILENO, &question, sizeof question) != sizeof question || read(STDIN_FILENO, &answer, 1) != 1)
+		return -1;
+	return answer == BB_MAPPED;
 }
 
 /* Splits NAME=VALUE arguments; those beyond the list's size are dropped. */
