@@ -32,7 +32,7 @@ static void mount_over(int run)
 {
 	struct mount_attr noexec = { .attr_set = MOUNT_ATTR_NOEXEC };
 	struct bb_err ignored;
-	int mount = bb_mount_tmpfs(options, &ignored);
+	int mount = bb_mount_tmpfs(options, BB_RUN, &ignored);
 
 	if (mount >= 0 && sys_mount_setattr(mount, "", AT_EMPTY_PATH, &noexec) == 0)
 		sys_move_mount(mount, "", run, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
