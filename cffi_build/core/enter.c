@@ -130,6 +130,17 @@ static int place(struct bb_root *root, int *mount, const char *path, bool direct
 	return rc;
 }
 
+/* The same for a copy of all of the host. */
+static int place_all(struct bb_root *root, int *mount, const char *path, struct bb_err *err)
+{
+	int copy = dup(*mount), rc = copy < 0 ? bb_fail(err, errno, "bind", "/") : place(root, mount, path, true, err);
+
+	if (rc == 0)
+		rc = bb_mount_unstack(copy, root->stacked, err);
+	bb_close(&copy);
+	return rc;
+}
+
 static int want_fstypes(struct pass *pass, const struct bb_op *op, size_t limit, struct bb_err *err)
 {
 	const char *path;
@@ -203,6 +214,9 @@ static int do_bind(struct pass *pass, const struct bb_op *op, size_t limit, stru
 	if (rc <= 0)
 		return rc;
 	mount = bb_mount_clone(AT_FDCWD, op->arg[0], attributes(op->arg[2]), "bind", err);
+	/* The container is put together on top of "/" (docs/decisions/0001), and so comes along with it. */
+	if (mount >= 0 && !op->arg[0][strspn(op->arg[0], "/")])
+		return place_all(&pass->root, &mount, op->arg[1], err);
 	return place(&pass->root, &mount, op->arg[1], S_ISDIR(status.st_mode), err);
 }
 

@@ -130,6 +130,16 @@ int bb_mount_stack(int mount, struct bb_err *err)
 	return 0;
 }
 
+int bb_mount_unstack(int mount, unsigned stacked, struct bb_err *err)
+{
+	int rc = fchdir(mount);
+
+	/* Each call takes the topmost. */
+	for (unsigned i = 0; rc == 0 && i < stacked; i++)
+		rc = sys_umount2(".", BB_MNT_DETACH);
+	return rc < 0 ? bb_fail(err, errno, "unmount", "what came along with the host's root") : 0;
+}
+
 int bb_mount_pivot(int root, unsigned stacked, struct bb_err *err)
 {
 	if (fchdir(root) < 0)

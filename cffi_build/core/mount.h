@@ -23,6 +23,9 @@ int bb_mount_attach(int mount, int target, const char *path, struct bb_err *err)
  * a lookup starts below whatever is stacked on the root. */
 int bb_mount_stack(int mount, struct bb_err *err);
 
+/* Takes off the attached copy `mount` of the host's root what was stacked on that when it was copied. */
+int bb_mount_unstack(int mount, unsigned stacked, struct bb_err *err);
+
 /* Makes `root`, the last of `stacked` mounts stacked on the root directory, the root, and drops all below it. */
 int bb_mount_pivot(int root, unsigned stacked, struct bb_err *err);
 

@@ -42,12 +42,13 @@ int bb_root_open(struct bb_root *root, const char *path, struct bb_err *unseen, 
 	struct stat status;
 
 	*root = (struct bb_root){ .path = path, .fd = -1, .image = -1, .stage = -1, .upper = -1, .work = -1, .unseen = unseen };
-	root->stage = bb_mount_tmpfs("mode=0700", path, err);
-	if (root->stage < 0 || stack(root, root->stage, err) < 0)
-		goto out;
+	/* Before the stage: an image that is "/" would bring along what is stacked there. */
 	root->fd = bb_mount_clone(AT_FDCWD, path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
 				  "open the image", err);
 	if (root->fd < 0)
+		goto out;
+	root->stage = bb_mount_tmpfs("mode=0700", path, err);
+	if (root->stage < 0 || stack(root, root->stage, err) < 0)
 		goto out;
 	errno = ENOTDIR; /* where fstat(2) does not fail */
 	if (fstat(root->fd, &status) < 0 || !S_ISDIR(status.st_mode)) {

@@ -157,6 +157,48 @@ static void test_the_image_becomes_a_read_only_root(void **state)
 	for_root_and_nobody(PROGRAM("root-dir", image), see_plain);
 }
 
+/* How many mounts the namespace has on "/": a process that joins it is put onto the topmost (setns(2)). */
+static unsigned roots(void)
+{
+	FILE *table = fopen("/proc/self/mountinfo", "r");
+	char line[4096], point[4096];
+	unsigned count = 0;
+
+	EXPECT(table);
+	while (fgets(line, sizeof line, table))
+		count += sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 && !strcmp(point, "/");
+	fclose(table);
+	return count;
+}
+
+static void see_the_host(void)
+{
+	EXPECT(access(top, F_OK) == 0 && roots() == 1);
+	EXPECT(open("/new", O_WRONLY | O_CREAT, 0600) < 0 && errno == EROFS);
+}
+
+static void test_the_host_as_an_image_is_the_topmost_root(void **state)
+{
+	(void)state;
+	for_root_and_nobody(PROGRAM("root-dir", "/"), see_the_host);
+}
+
+static void see_all(void)
+{
+	char path[PATH_MAX + 16];
+
+	snprintf(path, sizeof path, "/all%s/name", host);
+	expect(path, "host\n");
+	expect("/etc/name", "image\n");
+	EXPECT(access("/all/upper", F_OK) < 0 && roots() == 1);
+}
+
+static void test_a_bind_of_the_whole_host_shows_the_host(void **state)
+{
+	(void)state;
+	for_root_and_nobody(PROGRAM("root-dir", image, "bind", "/proc", "/proc", "rw", "bind", "/", "/all", "ro"), see_all);
+}
+
 static void see_binds(void)
 {
 	struct stat status;
@@ -335,6 +377,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_image_becomes_a_read_only_root),
+		cmocka_unit_test(test_the_host_as_an_image_is_the_topmost_root),
+		cmocka_unit_test(test_a_bind_of_the_whole_host_shows_the_host),
 		cmocka_unit_test(test_missing_mount_points_appear),
 		cmocka_unit_test(test_links_into_what_a_tmpfs_hides),
 		cmocka_unit_test(test_a_step_does_not_hide_what_is_mounted_for_it),
