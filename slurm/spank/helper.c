@@ -14,7 +14,7 @@
 enum { JOIN_SECONDS = 1300 };
 
 /* Lets go of what it inherited: a rank's standard output held open would keep srun waiting. */
-static void detach(void)
+static void detach(int spared)
 {
 	sigset_t none;
 	int null = open("/dev/null", O_RDWR);
@@ -26,16 +26,21 @@ static void detach(void)
 	signal(SIGHUP, SIG_IGN);
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
-	sys_close_range(3, ~0U, 0);
+	if (spared > 3)
+		sys_close_range(3, (unsigned)spared - 1, 0);
+	sys_close_range(spared > 2 ? (unsigned)spared + 1 : 3, ~0U, 0);
 }
 
-static void hold(struct bb_share *share)
+static void hold(struct bb_share *share, struct bb_check *check)
 {
 	long limit = bb_now() + JOIN_SECONDS;
 	uint32_t joined;
 
-	while ((joined = atomic_load(&share->joined)) < share->ranks && bb_now() < limit && bb_alive(share->stepd))
+	while ((joined = atomic_load(&share->joined)) < share->ranks && bb_now() < limit && bb_alive(share->stepd)) {
+		bb_check_feed(check, share);
 		bb_futex_wait(&share->joined, joined);
+	}
+	bb_check_feed(check, share);
 }
 
 /* Takes the program out of the entry in share->entry, if that is one. */
@@ -87,9 +92,10 @@ static void help(struct bb_share *share, const struct bb_request *request, const
 static void help(struct bb_share *share, const struct bb_request *request, const struct bb_step_values *values)
 {
 	unsigned long long start = bb_now_us();
-	int leash = -1;
+	struct bb_check check = { .pid = -1, .feed = -1 };
+	int leash = -1, err = bb_check_stderr(request);
 
-	detach();
+	detach(err);
 	if (obtain(share, request) == 0)
 		leash = bb_holder_start(share, values);
 	if (leash < 0) {
@@ -97,9 +103,12 @@ static void help(struct bb_share *share, const struct bb_request *request, const
 		_exit(BB_FAILED);
 	}
 	share->entered = bb_now_us() - start;
+	if (err >= 0)
+		bb_check_start(&check, share, request, err);
 	if (bb_decide(share, BB_READY))
-		hold(share);
+		hold(share, &check);
 	bb_close(&leash);
+	bb_check_finish(&check, share);
 	_exit(0);
 }
 

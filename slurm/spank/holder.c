@@ -18,8 +18,7 @@ enum { ENTER_SECONDS = 140 };
 
 static const char cannot[] = "cannot make the container with ";
 
-/* A memory file with the program, which the program that is executed inherits. */
-static int copy_program(const struct bb_share *share)
+int bb_program_file(const struct bb_share *share)
 {
 	int fd = memfd_create("bareboat-program", 0);
 
@@ -111,7 +110,7 @@ static int judge(struct bb_share *share, const char *path, pid_t child, int leas
 int bb_holder_start(struct bb_share *share, const struct bb_step_values *values)
 {
 	char path[PATH_MAX] = "bareboat-enter";
-	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, program = copy_program(share), leash = -1;
+	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, program = bb_program_file(share), leash = -1;
 	pid_t child = -1;
 
 	if (program >= 0 && bb_installed("/libexec/bareboat/bareboat-enter", path, sizeof path) == 0 &&

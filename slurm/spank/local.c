@@ -88,10 +88,24 @@ static void make_absolute(const char *image)
 		setenv(BB_CONTAINER, path, 1);
 }
 
+static bool wants_check(void)
+{
+	const char *value = getenv(BB_CHECK);
+
+	if (!value || !value[0] || !strcmp(value, "0"))
+		return false;
+	if (strcmp(value, "1") != 0) {
+		fprintf(stderr, "bareboat: error: " BB_CHECK " is '%s', which says neither yes nor no; set it to 1 or 0\n", value);
+		exit(2);
+	}
+	return true;
+}
+
 void bb_local_post_opt(spank_t sp)
 {
 	struct bb_arguments arguments;
 	const char *image;
+	bool check;
 
 	(void)sp;
 	/* Slurm has read its options by now, and getopt(3) tells where they ended: what follows is the application's. */
@@ -105,6 +119,7 @@ void bb_local_post_opt(spank_t sp)
 	}
 	refuse_oci();
 	make_absolute(image);
+	check = wants_check();
 	/* No spank_item carries these to the nodes; variables do. */
 	read_arguments(optind, &arguments);
 	if (arguments.task_prolog)
@@ -115,4 +130,6 @@ void bb_local_post_opt(spank_t sp)
 		setenv(BB_MULTI_PROG, "1", 1);
 	else
 		unsetenv(BB_MULTI_PROG);
+	if (check && spank_context() == S_CTX_LOCAL)
+		bb_compare_start();
 }

@@ -8,6 +8,8 @@
  *   request.c  what is asked for: the planner's variables, the cache's key, the step's values
  *   planner.c  runs the Python that makes the program, where the cache has none
  *   holder.c   runs the program that enters the container
+ *   check.c    with BAREBOAT_CHECK=1, runs the Python that looks at the ranks once they run
+ *   compare.c  the same on the submitting side: runs the Python that compares what the nodes said
  *   groups.c   root's short-lived child, which maps the user's groups into the namespace
  *   prolog.c   TaskProlog and --task-prolog, run on the host
  *
@@ -31,15 +33,25 @@
 #define BB_CONTAINER "SLURM_CONTAINER"
 #define BB_TASK_PROLOG "SLURM_BAREBOAT_TASK_PROLOG"   /* --task-prolog as srun was told it */
 #define BB_MULTI_PROG "SLURM_BAREBOAT_MULTI_PROG"     /* set where the arguments are those of --multi-prog */
+#define BB_CHECK "BAREBOAT_CHECK"
 #define BB_TASK_PROLOGS "SLURM_BAREBOAT_TASK_PROLOGS" /* for the planner: all prologs, separated by colons */
 
 #define BB_RUN "/run/bareboat" /* a file system of its own; the users' caches lie in it, by uid */
 
 enum { BB_FAILED = 125 };
 
+/* How many ranks of a node BAREBOAT_CHECK=1 looks at. */
+enum { BB_SEATS = 256 };
+
 enum bb_state { BB_WORKING, BB_READY, BB_BROKEN };
 
 enum bb_mapping { BB_MAP_IDLE, BB_MAP_ASKED, BB_MAP_BUSY, BB_MAP_DONE, BB_MAP_FAILED };
+
+/* A rank that has joined, for whoever looks at it; the pid is written last. */
+struct bb_seat {
+	uint32_t rank;
+	_Atomic int pid;
+};
 
 /* What the ranks of a step on a node and their helper share; mapped by slurmstepd before it forks them.  Untouched
  * pages cost nothing. */
@@ -56,6 +68,9 @@ struct bb_share {
 	atomic_bool told;         /* a failure is told once a node */
 	_Atomic(const char *) reason; /* why it is broken, where a rank found out: a literal, at one address in all ranks */
 	struct bb_namespaces namespaces;
+	bool checked;             /* BAREBOAT_CHECK=1: each rank takes a seat */
+	_Atomic uint32_t seated;
+	struct bb_seat seats[BB_SEATS];
 	bool cached;              /* the program came from the cache */
 	unsigned long long entered; /* microseconds from the helper's start until the container stood */
 	size_t program, program_size; /* where in `entry` the program lies */
@@ -68,6 +83,10 @@ struct bb_share {
 /* local.c */
 void bb_local_init(void);
 void bb_local_post_opt(spank_t sp);
+
+/* compare.c: lets srun's standard error run through the installed Python, and gives it back at srun's end. */
+void bb_compare_start(void);
+void bb_compare_finish(void);
 
 /* remote.c: NULL where the step has no container. */
 struct bb_share *bb_remote_open(spank_t sp);
@@ -111,6 +130,26 @@ int bb_helper_start(struct bb_share *share, const struct bb_request *request, co
 /* holder.c: has a process enter the container and hold it until the descriptor that is returned is closed; fills
  * share->namespaces, or returns -1 with the reason in share->text. */
 int bb_holder_start(struct bb_share *share, const struct bb_step_values *values);
+
+/* check.c, for the helper.  It never fails: a check that cannot be made is no reason for a step to end. */
+struct bb_check {
+	pid_t pid;     /* of the process that looks; -1 where there is none */
+	int feed;      /* its standard input, to which the ranks' numbers and pids go */
+	uint32_t sent; /* how many have gone there */
+};
+/* The helper's descriptor for the user's terminal, where the check is asked for; else -1. */
+int bb_check_stderr(const struct bb_request *request);
+/* Starts it, and returns once it is ready to look or will not be soon. Closes `out`. */
+void bb_check_start(struct bb_check *check, struct bb_share *share, const struct bb_request *request, int out);
+/* Tells it of the ranks that have joined since. */
+void bb_check_feed(struct bb_check *check, struct bb_share *share);
+/* Waits until it has looked at all of them, not much longer than they run. */
+void bb_check_finish(struct bb_check *check, struct bb_share *share);
+/* For a rank, before it tells that it has joined. */
+void bb_check_sit_down(struct bb_share *share, spank_t sp);
+
+/* holder.c: a memory file with the program, which a program that is executed inherits; -1 where there is none. */
+int bb_program_file(const struct bb_share *share);
 
 /* planner.c: fills share->entry, or returns -1 with the reason in share->text. */
 int bb_plan(struct bb_share *share, const struct bb_request *request);

@@ -21,6 +21,9 @@ static const char *const for_planner[] = {
 /* Of these, the ones that the plan follows from; the others differ from step to step, or do not matter. */
 static const char *const for_key[] = { "BAREBOAT_", "HOME=", "USER=", "LOGNAME=", "TZ=", NULL };
 
+/* Of those, again, what only makes the launch tell more of itself. */
+static const char *const for_people[] = { "BAREBOAT_TRACE=", BB_CHECK "=", NULL };
+
 static bool starts(const char *variable, const char *const *prefixes)
 {
 	for (; *prefixes; prefixes++)
@@ -63,7 +66,8 @@ static void add_variables(struct bb_key *key, char *const *environment)
 	}
 	count = 0;
 	for (; *environment; environment++)
-		if (starts(*environment, for_key) || (all && !starts(*environment, of_the_step)))
+		if ((starts(*environment, for_key) || (all && !starts(*environment, of_the_step))) &&
+		    !starts(*environment, for_people))
 			sorted[count++] = *environment;
 	qsort(sorted, count, sizeof *sorted, by_name);
 	bb_key_add_number(key, count);

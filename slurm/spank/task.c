@@ -153,6 +153,7 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	    bb_join(&share->namespaces, &err) < 0)
 		die_err(sp, share, &err);
 	program.values = values.list;
+	bb_check_sit_down(share, sp);
 	atomic_fetch_add(&share->joined, 1);
 	bb_futex_wake(&share->joined);
 	if (bb_settle(&program, &environment, &err) < 0)
