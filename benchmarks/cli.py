@@ -54,12 +54,25 @@ def _numbers(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tu
     return tuple(int(word) for word in words)
 
 
+def _engines(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...] | None:
+    """None: whatever works."""
+    return None if value == "auto" else () if value == "none" else tuple(value.split(","))
+
+
+_bare_bin = click.Path(exists=True, file_okay=False, resolve_path=True)
+_image_bin = click.option(
+    "--image-bin",
+    default="/opt/bareboat-tests/bin",
+    show_default=True,
+    metavar="DIR_IN_IMAGE",
+    help="Where they lie in the image.",
+)
+_mpi = click.option("--mpi", metavar="TYPE", help="srun's --mpi on every side (default: the cluster's).")
+
+
 def _common(command: _Command) -> _Command:
     """Options that every suite has."""
     options = (
-        click.option(
-            "--image", required=True, metavar="DIR", type=click.Path(), help="The image: a directory."
-        ),
         click.option(
             "--nodes",
             type=click.IntRange(min=1),
@@ -123,6 +136,14 @@ def _common(command: _Command) -> _Command:
 
 
 @bench.command()
+@click.option(
+    "--image",
+    "images",
+    required=True,
+    multiple=True,
+    metavar="[LABEL=]PATH",
+    help="An image, and what to call it in the table; may be given more than once.",
+)
 @_common
 @click.option(
     "--ranks",
@@ -135,49 +156,85 @@ def _common(command: _Command) -> _Command:
 @click.option(
     "--program", default="true", show_default=True, help="What to start: a path, or a name, on each side."
 )
-def launch(*, ranks: tuple[int, ...], program: str, json_file: Path | None, **common: Any) -> None:
-    """How long srun takes to start and end a program that does nothing."""
+@click.option(
+    "--engines",
+    default="auto",
+    show_default=True,
+    callback=_engines,
+    metavar="auto|none|NAME,...",
+    help="Other container engines to compare with: ch-run, apptainer, podman, pyxis.",
+)
+@click.option("--cold", is_flag=True, help="Measure bareboat without its kept plans, too.")
+@click.option(
+    "--bare-bin",
+    metavar="DIR",
+    type=_bare_bin,
+    help="Measure MPI's start and end, too: where mpi_hello lies that was compiled on the host.",
+)
+@_image_bin
+@_mpi
+def launch(
+    *,
+    images: tuple[str, ...],
+    ranks: tuple[int, ...],
+    program: str,
+    engines: tuple[str, ...] | None,
+    cold: bool,
+    bare_bin: str | None,
+    image_bin: str,
+    mpi: str | None,
+    json_file: Path | None,
+    **common: Any,
+) -> None:
+    """How long srun takes to start and end a program, bare, in containers, and by other engines."""
     from benchmarks.suites.launch import LaunchOptions, run_launch
+    from benchmarks.suites.ways import parse_image
 
-    options = LaunchOptions(target=_target(**common), ranks=ranks, program=program)
+    options = LaunchOptions(
+        _target(**common),
+        tuple(parse_image(image) for image in images),
+        ranks=ranks,
+        program=program,
+        engines=engines,
+        cold=cold,
+        bare_bin=bare_bin,
+        image_bin=image_bin,
+        mpi=mpi,
+    )
     _run(lambda progress: run_launch(options, progress), json_file)
 
 
 @bench.command()
+@click.option("--image", required=True, metavar="DIR", type=click.Path(), help="The image: a directory.")
 @_common
 @click.option(
     "--bare-bin",
     required=True,
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    type=_bare_bin,
     help="Where mpi_latency and mpi_hello lie that were compiled on the host.",
 )
-@click.option(
-    "--image-bin",
-    default="/opt/bareboat-tests/bin",
-    show_default=True,
-    metavar="DIR_IN_IMAGE",
-    help="Where they lie in the image.",
-)
-@click.option("--mpi", metavar="TYPE", help="srun's --mpi on both sides (default: the cluster's).")
-def latency(*, bare_bin: str, image_bin: str, mpi: str | None, json_file: Path | None, **common: Any) -> None:
+@_image_bin
+@_mpi
+def latency(
+    *, image: str, bare_bin: str, image_bin: str, mpi: str | None, json_file: Path | None, **common: Any
+) -> None:
     """Latency and bandwidth of MPI inside a node and between two."""
     from benchmarks.suites.latency import LatencyOptions, run_latency
 
-    options = LatencyOptions(target=_target(**common), bare_bin=bare_bin, image_bin=image_bin, mpi=mpi)
+    path = str(Path(image).absolute())
+    options = LatencyOptions(_target(**common), path, bare_bin, image_bin=image_bin, mpi=mpi)
     _run(lambda progress: run_latency(options, progress), json_file)
 
 
-def _target(
-    *, image: str, srun_options: tuple[str, ...], salloc_options: tuple[str, ...], **numbers: Any
-) -> Target:
+def _target(*, srun_options: tuple[str, ...], salloc_options: tuple[str, ...], **numbers: Any) -> Target:
     from benchmarks.runner import Client
     from benchmarks.suites.common import Target
 
     client = Client(
         environment=dict(os.environ), srun_options=tuple(srun_options), salloc_options=tuple(salloc_options)
     )
-    return Target(image=str(Path(image).absolute()), client=client, **numbers)
+    return Target(client=client, **numbers)
 
 
 def _run(suite: Callable[[Progress], Results], json_file: Path | None) -> None:

@@ -8,15 +8,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import BenchError
-from benchmarks.results import Derived, Failure, Results, Row, Setting, SideFacts
+from benchmarks.results import Derived, Failure, Results, Row, Setting, SideCommand, SideFacts
 from benchmarks.schedule import Side
 from benchmarks.stats import MIN_ROUNDS, Better, Comparison, Estimate, Outcome, Verdict, median
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
-SCHEMA = "bareboat-bench/1"
+SCHEMA = "bareboat-bench/2"
 """Changes with the shape of the JSON; readers refuse what they do not know."""
+
+_READ = ("bareboat-bench/1", SCHEMA)
+"""The first had one side beside bare, which it did not name."""
 
 _STYLES = {
     Outcome.SAME: "green",
@@ -43,25 +47,20 @@ def format_estimate(estimate: Estimate, *, signed: bool = False) -> str:
 
 def render(results: Results) -> Iterator[RenderableType]:
     """The table, and under it what follows from it, what each side used, and what went wrong."""
-    from rich.table import Table
     from rich.text import Text
 
     setting = results.setting
     nodes = ", ".join(setting.nodes)
     done = max((len(row.bare) for row in results.rows), default=0)
-    table = Table(
-        title=f"{results.suite}: bare against container, medians of {done} rounds, 95 % intervals",
-        title_justify="left",
-    )
-    table.add_column("metric", no_wrap=True)
-    for name in ("bare", "container", "ratio", "added"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict")
-    for row in results.rows:
-        table.add_row(*_cells(row), Text(str(row.verdict), style=_STYLES[row.verdict.outcome]))
-    yield table
-    for derived in results.derived:
-        yield Text(f"{derived.name}: {format_estimate(derived.estimate, signed=True)} {derived.unit}")
+    if {row.side for row in results.rows} <= {Side.CONTAINER}:
+        yield _one_side(results, done)
+        for derived in results.derived:
+            yield Text(f"{derived.name}: {format_estimate(derived.estimate, signed=True)} {derived.unit}")
+    else:
+        yield _all_sides(results, done)
+    for command in results.commands:
+        version = f" (version {command.version})" if command.version else ""
+        yield Text(f"{command.side}: {command.command}{version}")
     for facts in results.sides:
         yield Text(f"{facts.place}, {facts.side}: {facts.library}; {facts.transport}")
     yield Text(
@@ -77,6 +76,66 @@ def render(results: Results) -> Iterator[RenderableType]:
             yield Text(f"  {failure.hint}")
     if results.stopped:
         yield Text(f"{results.stopped}: {done} of {setting.rounds} rounds are measured", style="yellow")
+
+
+def _one_side(results: Results, done: int) -> Table:
+    """A row for each metric, with the ratio and what it means."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=f"{results.suite}: bare against container, medians of {done} rounds, 95 % intervals",
+        title_justify="left",
+    )
+    table.add_column("metric", no_wrap=True)
+    for name in ("bare", "container", "ratio", "added"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for row in results.rows:
+        table.add_row(*_cells(row), Text(str(row.verdict), style=_STYLES[row.verdict.outcome]))
+    return table
+
+
+def _all_sides(results: Results, done: int) -> Table:
+    """A row for each metric and a column for each side: its median, and below what it adds to bare's."""
+    from rich.table import Table
+
+    sides = list(dict.fromkeys(row.side for row in results.rows))
+    rows = {(row.metric, row.side): row for row in results.rows}
+    table = Table(
+        title=f"{results.suite}: medians of {done} rounds, below them what is added to bare, 95 % intervals",
+        title_justify="left",
+    )
+    table.add_column("metric", no_wrap=True)
+    table.add_column("bare", justify="right", no_wrap=True)
+    for side in sides:
+        table.add_column(side, justify="right")
+    for metric in dict.fromkeys(row.metric for row in results.rows):
+        found = [rows.get((metric, side)) for side in sides]
+        longest = max((row for row in found if row), key=lambda row: len(row.bare))
+        table.add_row(f"{metric}, {longest.unit}", format_value(median(longest.bare)), *map(_cell, found))
+    table.add_section()
+    derived = {(item.name, item.side): item for item in results.derived}
+    for name, unit in dict.fromkeys((item.name, item.unit) for item in results.derived):
+        estimates = [derived.get((name, side)) for side in sides]
+        table.add_row(
+            f"{name}, {unit}",
+            "",
+            *(format_estimate(item.estimate, signed=True) if item else "" for item in estimates),
+        )
+    return table
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return "failed"
+    value = format_value(median(row.container))
+    if row.comparison is None:
+        return f"{value}\nnot compared"
+    added = row.comparison.added
+    if row.comparison.rounds < MIN_ROUNDS:
+        return f"{value}\n{'+' if added.value > 0 else ''}{format_value(added.value)}"
+    return f"{value}\n{format_estimate(added, signed=True)}"
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
@@ -101,7 +160,7 @@ def from_json(text: str) -> Results:
         data = json.loads(text)
     except ValueError as error:
         raise BenchError(f"the results are not JSON: {error}") from error
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+    if not isinstance(data, dict) or data.get("schema") not in _READ:
         found = data.get("schema") if isinstance(data, dict) else None
         raise BenchError(
             f"the results have schema {found!r}, only {SCHEMA!r} can be read",
@@ -122,7 +181,8 @@ def _results(data: dict[str, Any]) -> Results:
         derived=tuple(
             Derived(**{**item, "estimate": Estimate(**item["estimate"])}) for item in data["derived"]
         ),
-        sides=tuple(SideFacts(**{**item, "side": Side(item["side"])}) for item in data["sides"]),
+        sides=tuple(SideFacts(**item) for item in data["sides"]),
+        commands=tuple(SideCommand(**item) for item in data.get("commands", ())),
         failures=tuple(Failure(**item) for item in data["failures"]),
         notes=tuple(data["notes"]),
         stopped=data["stopped"],

@@ -10,10 +10,10 @@ from benchmarks.stats import Better, Comparison, Estimate, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric: its samples, and what they come to.
+    """One metric of one side: its samples, and what they come to beside bare's.
 
-    ``bare[i]`` and ``container[i]`` are of the same round.  comparison is None where the two sides must not
-    be compared; the verdict then says why.
+    ``bare[i]`` and ``container[i]`` are of the same round.  comparison is None where the two must not be
+    compared; the verdict then says why.  side: whose samples ``container`` holds.
     """
 
     metric: str
@@ -26,26 +26,37 @@ class Row:
     container: tuple[float, ...]
     comparison: Comparison | None
     verdict: Verdict
+    side: str = Side.CONTAINER
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A figure that follows from several rows, for example the added time per node."""
+    """A figure that follows from several rows of a side, for example the added time per node."""
 
     name: str
     unit: str
     estimate: Estimate
+    side: str = Side.CONTAINER
 
 
 @dataclass(frozen=True, slots=True)
 class SideFacts:
     """What a side really used at a place ("inside a node", "between nodes"): MPI library and transport."""
 
-    side: Side
+    side: str
     place: str
     library: str
     library_digest: str
     transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class SideCommand:
+    """How a side starts a program: what stands behind srun and its shape, and the engine's version."""
+
+    side: str
+    command: str
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where and how it was measured."""
+    """Where and how it was measured; image: of several, all, with commas between them."""
 
     image: str
     job_id: str
@@ -74,7 +85,8 @@ class Setting:
 class Results:
     """Everything of one suite.
 
-    notes: what a reader should know beside the figures; stopped: why it ended early ("" if it did not).
+    commands: what was run, where there are more sides than bare and container; notes: what a reader should
+    know beside the figures; stopped: why it ended early ("" if it did not).
     """
 
     suite: str
@@ -82,6 +94,7 @@ class Results:
     rows: tuple[Row, ...]
     derived: tuple[Derived, ...] = ()
     sides: tuple[SideFacts, ...] = ()
+    commands: tuple[SideCommand, ...] = ()
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     stopped: str = ""

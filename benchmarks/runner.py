@@ -9,18 +9,12 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Generic, TypeVar
 
 from benchmarks.errors import BenchError
 from benchmarks.progress import Progress
-from benchmarks.results import Failure
-from benchmarks.schedule import Side, Turn
-
-Cell = TypeVar("Cell")
-Value = TypeVar("Value")
 
 _GRACE = 15.0
 """Seconds that srun has to end its step after it was told to."""
@@ -65,7 +59,11 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step to run: shape, image (None: bare) and command; limit in seconds, after which it is ended."""
+    """A step to run: shape, image (None: bare) and command; limit in seconds, after which it is ended.
+
+    options: further ones for srun; variables: set beside the client's; title: names the step in messages
+    where command and image do not.
+    """
 
     nodes: int
     ranks: int
@@ -73,6 +71,8 @@ class Step:
     argv: tuple[str, ...]
     limit: float
     options: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +80,8 @@ class Output:
     """What a step printed, and how long srun took, in seconds of wall time."""
 
     stdout: str
+    stderr: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Measured(Generic[Cell, Value]):
-    """Complete pairs (bare, container) by cell, in order of rounds; what failed; why it ended early."""
-
-    pairs: Mapping[Cell, tuple[tuple[Value, Value], ...]]
-    failures: tuple[tuple[Cell, Failure], ...]
-    stopped: str
 
 
 def srun_command(allocation: Allocation, step: Step, extra: Sequence[str] = ()) -> tuple[str, ...]:
@@ -124,8 +116,9 @@ def run_step(client: Client, allocation: Allocation, step: Step) -> Output:
     """
     command = srun_command(allocation, step, client.srun_options)
     what = describe_step(step)
+    client = replace(client, environment={**client.environment, **dict(step.variables)})
     start = time.perf_counter()
-    code, stdout, stderr = _run(client, command, limit=step.limit)
+    code, stdout, stderr = run_command(client, command, limit=step.limit)
     seconds = time.perf_counter() - start
     if code is None:
         raise BenchError(
@@ -134,7 +127,7 @@ def run_step(client: Client, allocation: Allocation, step: Step) -> Output:
         )
     if code != 0:
         raise BenchError(f"{what} failed with {_describe_code(code)}{_tail(stdout, stderr)}")
-    return Output(stdout, seconds)
+    return Output(stdout, stderr, seconds)
 
 
 def describe_step(step: Step) -> str:
@@ -142,44 +135,7 @@ def describe_step(step: Step) -> str:
     where = f"in {step.image}" if step.image is not None else "bare"
     nodes = "1 node" if step.nodes == 1 else f"{step.nodes} nodes"
     ranks = "1 rank" if step.ranks == 1 else f"{step.ranks} ranks"
-    return f"{step.argv[0]} {where} ({ranks} on {nodes})"
-
-
-def measure(
-    turns: Sequence[Turn[Cell]],
-    run: Callable[[Cell, Side], Value],
-    describe: Callable[[Cell], str],
-    progress: Progress,
-) -> Measured[Cell, Value]:
-    """Run all turns and pair what they give; warm-up runs are dropped.
-
-    A failing run ends its cell, not the others: the cell keeps the pairs that it has.  Stopped ends all,
-    and what is measured is returned.
-    """
-    values: dict[tuple[int, Cell, Side], Value] = {}
-    failures: dict[Cell, Failure] = {}
-    stopped = ""
-    try:
-        for turn in turns:
-            progress.run(f"{describe(turn.cell)}, {turn.side}")
-            if turn.cell in failures:
-                continue
-            try:
-                value = run(turn.cell, turn.side)
-            except BenchError as error:
-                failures[turn.cell] = Failure(describe(turn.cell), str(error), error.hint)
-                progress.note(f"{describe(turn.cell)} is given up: {error}")
-                continue
-            if turn.round >= 0:
-                values[turn.round, turn.cell, turn.side] = value
-    except Stopped as error:
-        stopped = str(error)
-    pairs: dict[Cell, list[tuple[Value, Value]]] = {turn.cell: [] for turn in turns}
-    for round_number, cell, side in sorted(values, key=lambda key: key[0]):
-        other = values.get((round_number, cell, Side.CONTAINER))
-        if side is Side.BARE and other is not None:
-            pairs[cell].append((values[round_number, cell, side], other))
-    return Measured({cell: tuple(found) for cell, found in pairs.items()}, tuple(failures.items()), stopped)
+    return f"{step.title or f'{step.argv[0]} {where}'} ({ranks} on {nodes})"
 
 
 class Stop:
@@ -236,7 +192,7 @@ def allocate(
         yield _describe_job(client, job_id, ours=True)
     finally:
         if job_id:
-            _run(client, ("scancel", job_id), limit=60.0)
+            run_command(client, ("scancel", job_id), limit=60.0)
 
 
 def _salloc(client: Client, nodes: str, minutes: int, wait: float, progress: Progress) -> str:
@@ -252,13 +208,13 @@ def _salloc(client: Client, nodes: str, minutes: int, wait: float, progress: Pro
         "--job-name=bareboat-bench",
         *client.salloc_options,
     )
-    code, stdout, stderr = _run(client, command, limit=wait + 2)
+    code, stdout, stderr = run_command(client, command, limit=wait + 2)
     granted = re.search(r"Granted job allocation (\d+)", stderr)
     if code == 0 and granted:
         return granted[1]
     # salloc that was told to stop takes its request back; this is for the moment between grant and answer.
     if asked := re.search(r"(?:Pending|Granted) job allocation (\d+)", stderr):
-        _run(client, ("scancel", asked[1]), limit=60.0)
+        run_command(client, ("scancel", asked[1]), limit=60.0)
     raise BenchError(
         f"Slurm gave no allocation of {nodes} nodes within {wait:g} s{_tail(stdout, stderr)}",
         hint="see sinfo; a partition or account can be given by --salloc-option",
@@ -278,7 +234,7 @@ def _describe_job(client: Client, job_id: str, *, ours: bool) -> Allocation:
 
 
 def _require(client: Client, command: Sequence[str]) -> str:
-    code, stdout, stderr = _run(client, command, limit=60.0)
+    code, stdout, stderr = run_command(client, command, limit=60.0)
     if code != 0:
         how = "did not answer within 60 s" if code is None else f"failed with {_describe_code(code)}"
         raise BenchError(
@@ -287,7 +243,7 @@ def _require(client: Client, command: Sequence[str]) -> str:
     return stdout
 
 
-def _run(client: Client, command: Sequence[str], *, limit: float) -> tuple[int | None, str, str]:
+def run_command(client: Client, command: Sequence[str], *, limit: float) -> tuple[int | None, str, str]:
     """Run a command; its exit code is None if it reached its limit.  It never outlives this call."""
     environment = {key: value for key, value in client.environment.items() if key not in _CONTAINER_VARIABLES}
     identity = _identity(client.user)

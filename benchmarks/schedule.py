@@ -1,4 +1,4 @@
-"""In which order bare and container runs take turns.  Pure."""
+"""In which order the runs of the sides take turns.  Pure."""
 
 from __future__ import annotations
 
@@ -11,53 +11,66 @@ from typing import Generic, TypeVar
 from benchmarks.errors import BenchError
 
 Cell = TypeVar("Cell")
+AnySide = TypeVar("AnySide")
 
 
 class Side(StrEnum):
-    """What is compared."""
+    """The two sides of a suite that has no more."""
 
     BARE = "bare"
     CONTAINER = "container"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn(Generic[Cell]):
+class Turn(Generic[Cell, AnySide]):
     """One run of a cell on a side; rounds count from 0, those below 0 are warm-up, to be dropped."""
 
     round: int
     cell: Cell
-    side: Side
+    side: AnySide
 
 
-def make_schedule(cells: Sequence[Cell], *, rounds: int, warmup: int, seed: int) -> tuple[Turn[Cell], ...]:
-    """Order the runs: each round runs every cell once on both sides.
+def make_schedule(
+    cells: Sequence[Cell], sides: Sequence[AnySide], *, rounds: int, warmup: int, seed: int
+) -> tuple[Turn[Cell, AnySide], ...]:
+    """Order the runs: each round runs every cell once on every side.
 
     The cells come in random order in each round, so that no cell always follows the same other one.  The
-    two sides of a cell run one after the other, so that a slow change of the machine meets both; which is
-    first is random too, but balanced over the counted rounds of a cell, so that being second costs both
-    sides the same.  The same seed gives the same schedule.  Raises BenchError for no cells, no rounds, or a
-    negative warm-up.
+    sides of a cell run one after the other, so that a slow change of the machine meets all of them; their
+    order is random too, but balanced over the counted rounds of a cell, so that each place costs all sides
+    the same.  The same seed gives the same schedule.  Raises BenchError for no cells, fewer than two sides,
+    no rounds, or a negative warm-up.
     """
     if not cells:
         raise BenchError("there is nothing to measure: no combination of nodes and ranks fits")
+    if len(sides) < 2:
+        raise BenchError("there is nothing to compare with: one side alone was asked for")
     if rounds < 1 or warmup < 0:
         raise BenchError(
             f"{rounds} rounds after {warmup} of warm-up cannot be run", hint="give at least 1 round"
         )
     draw = random.Random(seed)
-    bare_first = [_balanced(rounds, draw) for _ in cells]
-    turns: list[Turn[Cell]] = []
+    orders = [_balanced(sides, rounds, draw) for _ in cells]
+    turns: list[Turn[Cell, AnySide]] = []
     for number in range(-warmup, rounds):
-        order = list(range(len(cells)))
-        draw.shuffle(order)
-        for index in order:
-            first = bare_first[index][number] if number >= 0 else draw.random() < 0.5
-            sides = (Side.BARE, Side.CONTAINER) if first else (Side.CONTAINER, Side.BARE)
-            turns.extend(Turn(number, cells[index], side) for side in sides)
+        shuffled = list(range(len(cells)))
+        draw.shuffle(shuffled)
+        for index in shuffled:
+            order = orders[index][number] if number >= 0 else draw.sample(sides, len(sides))
+            turns.extend(Turn(number, cells[index], side) for side in order)
     return tuple(turns)
 
 
-def _balanced(count: int, draw: random.Random) -> list[bool]:
-    flags = [index % 2 == 0 for index in range(count)]
-    draw.shuffle(flags)
-    return flags
+def _balanced(sides: Sequence[AnySide], rounds: int, draw: random.Random) -> list[tuple[AnySide, ...]]:
+    """Orders of the sides, in each of which a side has been at every place as often as at any other, +- 1.
+
+    As many rounds as there are sides form a Latin square: a random order and all its rotations.  Each square
+    has an order of its own, so that no side always follows the same other one.
+    """
+    orders: list[tuple[AnySide, ...]] = []
+    while len(orders) < rounds:
+        order = draw.sample(sides, len(sides))
+        square = [tuple(order[at:] + order[:at]) for at in range(len(order))]
+        draw.shuffle(square)
+        orders += square
+    return orders[:rounds]

@@ -247,6 +247,7 @@ def _measure(stage: Stage, console: Console) -> Results:
     from benchmarks.suites.common import Target
     from benchmarks.suites.latency import BANDWIDTH, LATENCY, LatencyOptions, run_latency
     from benchmarks.suites.launch import LaunchOptions, run_launch
+    from benchmarks.suites.ways import Image
 
     user = stage.user
     environment = {
@@ -258,11 +259,13 @@ def _measure(stage: Stage, console: Console) -> Results:
         "LANG": "C.UTF-8",
     }
     client = Client(environment | stage.testbed.environment, directory=user.pw_dir, user=user.pw_name)
-    target = Target(image=str(stage.image), client=client, nodes=NODES, rounds=ROUNDS)
+    target = Target(client=client, nodes=NODES, rounds=ROUNDS)
     tests = (replace(LATENCY, message_bytes=(8,)), replace(BANDWIDTH, message_bytes=(1 << 20,)))
     with make_progress(console) as progress:
-        launch = run_launch(LaunchOptions(target=target, ranks=(RANKS,)), progress)
-        options = LatencyOptions(target=target, bare_bin=str(stage.programs), image_bin=IN_IMAGE, tests=tests)
+        launch = run_launch(LaunchOptions(target, (Image(str(stage.image)),), ranks=(RANKS,)), progress)
+        options = LatencyOptions(
+            target, str(stage.image), str(stage.programs), image_bin=IN_IMAGE, tests=tests
+        )
         # A suite that is stopped returns what it has measured; then there is nothing to go on with.
         if launch.stopped:
             return launch

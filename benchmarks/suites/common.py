@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from benchmarks.engines import Kind
 from benchmarks.errors import BenchError
 from benchmarks.progress import Progress
 from benchmarks.results import Setting
@@ -16,19 +17,19 @@ from benchmarks.schedule import Side
 from mpi_abi.rootfs import RootView
 
 DEFAULT_SEED = 20260
+MOUNT_NAMESPACE = "/proc/self/ns/mnt"
 _IMAGE_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is compared, and how often.
+    """Where it is measured, and how often.
 
-    image: host path of a directory image; nodes: how many, None: all of the present allocation, or 2 if the
+    nodes: how many, None: all of the present allocation, or 2 if the
     cluster has them; rounds are counted after warmup rounds; limit: seconds for one run; minutes: time limit
     of an allocation made here; wait: seconds to wait for it.
     """
 
-    image: str
     client: Client
     nodes: int | None = None
     rounds: int = 15
@@ -41,10 +42,17 @@ class Target:
 
 def open_image(image: str) -> RootView:
     """Look at an image.  Raises BenchError when it is no directory."""
-    if not os.path.isdir(image):  # noqa: PTH112 (an image is a name in the host's terms, not yet a path)
-        why = "is not a directory" if os.path.exists(image) else "does not exist"  # noqa: PTH110
-        raise BenchError(f"image {image} {why}", hint="give the directory of an unpacked image")
+    if kind_of(image) is not Kind.DIRECTORY:
+        raise BenchError(f"image {image} is not a directory", hint="give the directory of an unpacked image")
     return RootView(image)
+
+
+def kind_of(image: str) -> Kind:
+    """Say what an image is.  Raises BenchError when it does not exist."""
+    # An image is a name in the host's terms, not yet a path.
+    if not os.path.exists(image):  # noqa: PTH110
+        raise BenchError(f"image {image} does not exist", hint="give the path of an image")
+    return Kind.DIRECTORY if os.path.isdir(image) else Kind.FILE  # noqa: PTH112
 
 
 def find_in_image(view: RootView, image: str, name: str) -> str:
@@ -73,29 +81,41 @@ def find_on_host(client: Client, name: str) -> str:
     return os.path.abspath(found)  # noqa: PTH100 (Path.resolve would follow links, and /bin/true be busybox)
 
 
-def require_inside(target: Target, allocation: Allocation, view: RootView, nodes: int) -> None:
+def read_namespaces(client: Client, allocation: Allocation, step: Step) -> dict[str, str]:
+    """Run readlink of MOUNT_NAMESPACE on one rank a node; the namespaces by rank."""
+    shown = run_step(client, allocation, replace(step, options=(*step.options, "--label"))).stdout
+    found = dict(line.split(": ", 1) for line in shown.splitlines() if ": " in line)
+    if len(found) != step.nodes:
+        raise BenchError(f"{len(found)} of {step.nodes} nodes said which mount namespace they ran in")
+    return found
+
+
+def require_inside(target: Target, allocation: Allocation, image: str, nodes: int) -> None:
     """Prove that --container takes effect on each node: without the plugin Slurm silently ignores it.
 
     Both sides print their mount namespace (namespaces(7)).  Raises BenchError when some node's is the same.
     """
-    inside = find_in_image(view, target.image, "readlink")
+    inside = find_in_image(open_image(image), image, "readlink")
     bare = find_on_host(target.client, "readlink")
-    link = "/proc/self/ns/mnt"
-    options = ("--label",)
-    container_step = Step(nodes, nodes, target.image, (inside, link), target.limit, options)
-    bare_step = Step(nodes, nodes, None, (bare, link), target.limit, options)
-    outside = set(run_step(target.client, allocation, bare_step).stdout.splitlines())
-    same = outside & set(run_step(target.client, allocation, container_step).stdout.splitlines())
-    if same:
-        raise BenchError(
-            f"the container side ran on the bare host: rank {sorted(same)[0]} is its node's mount namespace",
-            hint="bareboat's plugin is not loaded there; see: bareboat slurm status --nodes",
-        )
+    step = Step(nodes, nodes, None, (bare, MOUNT_NAMESPACE), target.limit)
+    outside = read_namespaces(target.client, allocation, step)
+    step = replace(step, image=image, argv=(inside, MOUNT_NAMESPACE))
+    require_apart(outside, read_namespaces(target.client, allocation, step))
 
 
-def image_of(side: Side, target: Target) -> str | None:
+def require_apart(outside: Mapping[str, str], inside: Mapping[str, str]) -> None:
+    """Compare mount namespaces by rank.  Pure.  Raises BenchError when a rank is not inside."""
+    for rank in sorted(inside):
+        if inside[rank] == outside.get(rank):
+            raise BenchError(
+                f"the container side ran on the bare host: rank {rank} is its node's mount namespace",
+                hint="bareboat's plugin is not loaded there; see: bareboat slurm status --nodes",
+            )
+
+
+def image_of(side: Side, image: str) -> str | None:
     """The --container= of a side."""
-    return target.image if side is Side.CONTAINER else None
+    return image if side is Side.CONTAINER else None
 
 
 def allocate_for(target: Target, progress: Progress) -> AbstractContextManager[Allocation]:
@@ -110,10 +130,10 @@ def choose_nodes(counts: Sequence[int], allocation: Allocation) -> tuple[int, ..
     return tuple(count for count in counts if count <= len(allocation.nodes))
 
 
-def make_setting(target: Target, allocation: Allocation) -> Setting:
+def make_setting(target: Target, image: str, allocation: Allocation) -> Setting:
     """Write down where and how it is measured."""
     return Setting(
-        image=target.image,
+        image=image,
         job_id=allocation.job_id,
         nodes=allocation.nodes,
         cpus_per_node=allocation.cpus_per_node,

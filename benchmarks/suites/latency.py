@@ -10,7 +10,8 @@ from benchmarks.errors import BenchError
 from benchmarks.osu import Table, describe_transport, parse_cma, parse_table
 from benchmarks.progress import Progress
 from benchmarks.results import Results, Row, SideFacts
-from benchmarks.runner import Allocation, Measured, Step, measure, run_step
+from benchmarks.rounds import Measured, measure
+from benchmarks.runner import Allocation, Step, run_step
 from benchmarks.schedule import Side, make_schedule
 from benchmarks.stats import Better, Outcome, Verdict, compare, judge
 from benchmarks.suites.common import (
@@ -52,12 +53,13 @@ BANDWIDTH = Test("bw", "bandwidth", "MB/s", Better.HIGHER, (65536, 1048576), 10,
 
 @dataclass(frozen=True, slots=True)
 class LatencyOptions:
-    """bare_bin: the programs' host directory for the bare side; image_bin: the image's, a path inside.
+    """image: a directory; bare_bin: the programs' host directory for the bare side.
 
-    mpi: srun's --mpi on both sides, None: the cluster's default.
+    image_bin: the image's, a path inside; mpi: srun's --mpi on both sides, None: the cluster's default.
     """
 
     target: Target
+    image: str
     bare_bin: str
     image_bin: str = DEFAULT_IMAGE_BIN
     mpi: str | None = None
@@ -86,29 +88,31 @@ def run_latency(options: LatencyOptions, progress: Progress) -> Results:
     Raises BenchError when nothing can be measured, Stopped when stopped before the first run.
     """
     target = options.target
-    view = open_image(target.image)
+    view = open_image(options.image)
     programs: dict[Side, dict[str, str]] = {Side.BARE: {}, Side.CONTAINER: {}}
     for name in ("mpi_latency", "mpi_hello"):
         programs[Side.BARE][name] = find_on_host(target.client, os.path.join(options.bare_bin, name))  # noqa: PTH118
-        programs[Side.CONTAINER][name] = find_in_image(view, target.image, f"{options.image_bin}/{name}")
+        programs[Side.CONTAINER][name] = find_in_image(view, options.image, f"{options.image_bin}/{name}")
     mpi = () if options.mpi is None else (f"--mpi={options.mpi}",)
     with allocate_for(target, progress) as allocation:
         counts = choose_nodes((1,) if target.nodes == 1 else (1, 2), allocation)
-        require_inside(target, allocation, view, max(counts))
+        require_inside(target, allocation, options.image, max(counts))
         pairs = [Pair(count, test) for count in counts for test in options.tests]
-        turns = make_schedule(pairs, rounds=target.rounds, warmup=target.warmup, seed=target.seed)
+        turns = make_schedule(
+            pairs, tuple(Side), rounds=target.rounds, warmup=target.warmup, seed=target.seed
+        )
         progress.begin("latency and bandwidth", len(turns))
 
         def start(side: Side, nodes: int, name: str, arguments: Sequence[str]) -> str:
             argv = (programs[side][name], *arguments)
-            step = Step(nodes, 2, image_of(side, target), argv, target.limit, mpi)
+            step = Step(nodes, 2, image_of(side, options.image), argv, target.limit, mpi)
             return run_step(target.client, allocation, step).stdout
 
         def run(pair: Pair, side: Side) -> Table:
             return read_table(start(side, pair.nodes, "mpi_latency", arguments_of(pair.test)), pair)
 
         attach = {side: parse_cma(start(side, 1, "mpi_hello", ("--cma",))) for side in Side}
-        measured = measure(turns, run, str, progress)
+        measured = measure(turns, run, Side.BARE, progress)
         return analyse_latency(measured, attach, options, allocation)
 
 
@@ -136,7 +140,7 @@ def read_table(text: str, pair: Pair) -> Table:
 
 
 def analyse_latency(
-    measured: Measured[Pair, Table],
+    measured: Measured[Pair, Side, Table],
     attach: Mapping[Side, str],
     options: LatencyOptions,
     allocation: Allocation,
@@ -144,8 +148,10 @@ def analyse_latency(
     """Say what the tables come to.  attach: what ``mpi_hello --cma`` said of each side.  Pure."""
     rows: list[Row] = []
     sides: list[SideFacts] = []
-    for nodes in sorted({pair.nodes for pair in measured.pairs}):
-        found = {pair: tables for pair, tables in measured.pairs.items() if pair.nodes == nodes and tables}
+    for nodes in sorted({pair.nodes for pair, _ in measured.pairs}):
+        found = {
+            pair: tables for (pair, _), tables in measured.pairs.items() if pair.nodes == nodes and tables
+        }
         for pair in sorted(found, key=lambda pair: options.tests.index(pair.test)):
             tables = found[pair]
             bare = gather_facts(Side.BARE, pair, [both[0] for both in tables], attach)
@@ -158,10 +164,10 @@ def analyse_latency(
             ]
     return Results(
         suite="latency",
-        setting=make_setting(options.target, allocation),
+        setting=make_setting(options.target, options.image, allocation),
         rows=tuple(rows),
         sides=tuple(sides),
-        failures=tuple(failure for _, failure in measured.failures),
+        failures=measured.failures,
         notes=count_unfinished(measured.pairs.values()),
         stopped=measured.stopped,
     )

@@ -9,7 +9,10 @@ from statistics import median as reference_median
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.schedule import Side, make_schedule
+from benchmarks.errors import BenchError
+from benchmarks.progress import Silent
+from benchmarks.rounds import measure
+from benchmarks.schedule import make_schedule
 from benchmarks.stats import Better, Outcome, Point, compare, fit_added, judge, median, quantile
 
 positive = st.floats(min_value=1e-3, max_value=1e6)
@@ -83,12 +86,42 @@ def test_a_line_without_noise_is_found(xs: list[int], start: float, slope: float
     assert math.isclose(line.slope.value, slope, abs_tol=1e-6)
 
 
-@given(st.integers(1, 6), st.integers(1, 12), st.integers(0, 3), st.integers())
-def test_every_round_has_every_cell_on_both_sides(cells: int, rounds: int, warmup: int, seed: int) -> None:
-    turns = make_schedule(list(range(cells)), rounds=rounds, warmup=warmup, seed=seed)
+@given(st.integers(1, 6), st.integers(2, 5), st.integers(1, 12), st.integers(0, 3), st.integers())
+def test_every_round_has_every_cell_on_every_side(
+    cells: int, sides: int, rounds: int, warmup: int, seed: int
+) -> None:
+    turns = make_schedule(range(cells), range(sides), rounds=rounds, warmup=warmup, seed=seed)
     counted = Counter((turn.round, turn.cell, turn.side) for turn in turns)
     assert set(counted.values()) == {1}
-    assert len(counted) == (rounds + warmup) * cells * 2
+    assert len(counted) == (rounds + warmup) * cells * sides
     assert [turn.round for turn in turns] == sorted(turn.round for turn in turns)
-    first = Counter(turn.cell for turn in turns[::2] if turn.round >= 0 and turn.side is Side.BARE)
-    assert all(abs(2 * first[cell] - rounds) <= 1 for cell in range(cells))
+    places = Counter((turn.cell, turn.side, at % sides) for at, turn in enumerate(turns) if turn.round >= 0)
+    for cell in range(cells):
+        found = [places[cell, side, place] for side in range(sides) for place in range(sides)]
+        assert max(found) - min(found) <= 1
+
+
+@given(
+    st.integers(2, 4),
+    st.integers(1, 4),
+    st.sets(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 8))),
+    st.integers(),
+)
+def test_pairs_are_of_one_round_and_end_with_the_first_failure(
+    sides: int, cells: int, broken: set[tuple[int, int, int]], seed: int
+) -> None:
+    turns = make_schedule(range(cells), range(sides), rounds=9, warmup=0, seed=seed)
+    runs: Counter[tuple[int, int]] = Counter()
+
+    def run(cell: int, side: int) -> tuple[int, int]:
+        number = runs[cell, side]
+        runs[cell, side] += 1
+        if (cell, side, number) in broken:
+            raise BenchError("broke")
+        return side, number
+
+    measured = measure(turns, run, 0, Silent())
+    assert set(measured.pairs) == {(cell, side) for cell in range(cells) for side in range(1, sides)}
+    for (cell, side), pairs in measured.pairs.items():
+        ends = [number for at, other, number in broken if at == cell and other in (0, side)]
+        assert pairs == tuple(((0, number), (side, number)) for number in range(min(ends, default=9)))

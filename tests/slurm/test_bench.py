@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from benchmarks.stats import Outcome
 from benchmarks.suites.common import Target
 from benchmarks.suites.latency import BANDWIDTH, LATENCY, LatencyOptions, run_latency
 from benchmarks.suites.launch import LaunchOptions, run_launch
+from benchmarks.suites.ways import Image
 from slurm.testbed import Testbed
 from slurm.testbed.images import host_programs
 
@@ -77,6 +79,7 @@ def test_launch(bench: Bench, plain: Path, home: Path) -> None:
         0,
         "--ranks",
         "1,3",
+        "--engines=none",
         "--json",
         home / "launch.json",
     )
@@ -101,17 +104,113 @@ def test_launch(bench: Bench, plain: Path, home: Path) -> None:
 
 
 def test_the_present_allocation_is_used(bench: Bench, plain: Path) -> None:
-    done = bench("launch", "--image", plain, "--rounds", 1, "--ranks", 1, before=("salloc", "--nodes=1"))
+    done = bench(
+        "launch",
+        "--image",
+        plain,
+        "--rounds",
+        1,
+        "--ranks",
+        1,
+        "--engines=none",
+        before=("salloc", "--nodes=1"),
+    )
     assert done.returncode == 0
     assert "unresolved: 1 rounds, needs 6" in done.stdout
     assert "2 nodes" not in done.stdout
 
 
+def test_cold_launches_mpi_and_another_engine(bench: Bench, mpich: Path, home: Path) -> None:
+    file = home / "ways.json"
+    options = ("--cold", "--engines=ch-run", "--rounds=1", "--warmup=0", "--nodes=2", "--ranks=2")
+    done = bench(
+        "launch", "--image", f"mpich={mpich}", "--bare-bin", host_programs("mpich"), "--json", file, *options
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    results = from_json(file.read_text())
+    # No note: warm launches took the plan that was kept, cold ones were planned.
+    assert (results.failures, results.notes) == ((), ())
+    ways = ["bareboat mpich", "bareboat mpich, cold", "ch-run mpich"]
+    shapes = ["1 node, 2 ranks", "2 nodes, 2 ranks"]
+    assert [(row.metric, row.side) for row in results.rows] == [
+        (f"{title}, {shape}", way)
+        for title in ("launch", "MPI start and end")
+        for shape in shapes
+        for way in ways
+    ]
+    assert str(results.rows[-1].verdict) == (
+        "not compared: bare used MPICH Version: 4.0.2, ch-run mpich MPICH Version: 4.2.1"
+    )
+    assert all(row.comparison is not None for row in results.rows if row.side != "ch-run mpich")
+    command = results.commands[-1]
+    assert (command.side, command.version) == ("ch-run mpich", "0.31")
+    assert command.command == f"srun /usr/bin/ch-run {mpich} -- /usr/bin/true"
+    assert f"ch-run mpich: {command.command} (version 0.31)" in done.stdout
+
+
+@pytest.fixture
+def squashfs(tiny: Path, user: pwd.struct_passwd) -> Iterator[Path]:
+    """An image file with the mount points that ch-run wants."""
+    for name in ("dev", "etc", "home", "proc", "run", "sys", "tmp", "usr/bin", "var"):
+        (tiny / name).mkdir(parents=True)
+    for name in ("passwd", "group", "hosts", "resolv.conf"):
+        (tiny / "etc" / name).touch()
+    (tiny / "bin/readlink").symlink_to("busybox")
+    file = tiny.with_suffix(".sqfs")
+    subprocess.run(["mksquashfs", tiny, file, "-quiet", "-no-progress"], check=True)
+    yield file
+    # Where ch-run mounts such a file; it leaves the directory.
+    shutil.rmtree(f"/var/tmp/{user.pw_name}.ch", ignore_errors=True)
+
+
+def test_squashfs_by_another_engine(bench: Bench, plain: Path, squashfs: Path, home: Path) -> None:
+    options = (
+        "--engines=ch-run",
+        "--rounds=1",
+        "--warmup=0",
+        "--nodes=1",
+        "--ranks=1",
+        "--program=/bin/true",
+    )
+    bench(
+        "launch", f"--image={plain}", f"--image=squashfs={squashfs}", *options, f"--json={home / 'sq.json'}"
+    )
+    results = from_json((home / "sq.json").read_text())
+    assert {"bareboat directory", "ch-run directory", "ch-run squashfs"} <= {row.side for row in results.rows}
+
+
+def test_a_way_that_does_not_work_is_left_out_and_told(
+    bench: Bench, plain: Path, shared_path: Path, home: Path
+) -> None:
+    garbage = shared_path / "garbage"
+    garbage.write_text("no image")
+    images = (f"--image={plain}", f"--image=garbage={garbage}")
+    options = ("--rounds=1", "--warmup=0", "--nodes=1", "--ranks=1", f"--json={home / 'out.json'}")
+    done = bench("launch", *images, *options)
+    assert done.returncode == 125
+    results = from_json((home / "out.json").read_text())
+    assert {row.side for row in results.rows} == {"bareboat directory", "ch-run directory"}
+    (failure,) = results.failures
+    assert failure.metric == "bareboat garbage is left out"
+    assert f"readlink in {garbage} (1 rank on 1 node) failed with exit code 125" in failure.text
+    (note,) = results.notes
+    assert note.startswith("ch-run garbage is left out: readlink by ch-run garbage (1 rank on 1 node) failed")
+    assert "bareboat garbage is left out: " in done.stderr
+    # An engine that was asked for by name has to work.
+    done = bench("launch", *images, *options, "--engines=ch-run")
+    results = from_json((home / "out.json").read_text())
+    assert [failure.metric for failure in results.failures] == [
+        "bareboat garbage is left out",
+        "ch-run garbage is left out",
+    ]
+    assert results.notes == ()
+
+
 def measure(
     cluster: Testbed, user: pwd.struct_passwd, image: Path, variables: Mapping[str, str] | None = None
 ) -> Results:
-    target = Target(str(image), client_of(cluster, user, variables), nodes=2, rounds=1, warmup=0)
-    return run_latency(LatencyOptions(target, str(host_programs("mpich")), tests=QUICK), Silent())
+    target = Target(client_of(cluster, user, variables), nodes=2, rounds=1, warmup=0)
+    return run_latency(LatencyOptions(target, str(image), str(host_programs("mpich")), tests=QUICK), Silent())
 
 
 def test_latency_says_library_and_transport(cluster: Testbed, user: pwd.struct_passwd, mpich: Path) -> None:
@@ -145,26 +244,39 @@ def test_the_images_own_library_is_not_compared(
 def test_without_the_plugin_nothing_is_measured(
     testbed: Testbed, user: pwd.struct_passwd, plain: Path
 ) -> None:
-    target = Target(str(plain), client_of(testbed, user), nodes=2, rounds=1)
+    target = Target(client_of(testbed, user), nodes=2, rounds=1)
     with pytest.raises(BenchError, match="the container side ran on the bare host: rank 0") as caught:
-        run_launch(LaunchOptions(target), Silent())
+        run_launch(LaunchOptions(target, (Image(str(plain)),)), Silent())
     assert caught.value.hint == "bareboat's plugin is not loaded there; see: bareboat slurm status --nodes"
     assert testbed.run(["squeue", "--noheader", "--states=running,pending"]).stdout == ""
 
 
 def test_a_failing_program_is_told_and_the_rest_is_kept(bench: Bench, plain: Path) -> None:
     done = bench(
-        "launch", "--image", plain, "--nodes", 1, "--rounds", 1, "--ranks", 2, "--program", "/bin/false"
+        "launch",
+        "--image",
+        plain,
+        "--nodes",
+        1,
+        "--rounds",
+        1,
+        "--ranks",
+        2,
+        "--program",
+        "/bin/false",
+        "--engines=none",
     )
     assert done.returncode == 125
-    assert "launch, 1 node, 2 ranks is given up: /bin/false " in done.stderr
+    assert "launch, 1 node, 2 ranks, bare" in done.stderr
     assert "failed with exit code 1" in done.stdout
     assert "Exited with exit code 1" in done.stdout
 
 
 def test_a_program_that_hangs_is_ended(cluster: Testbed, user: pwd.struct_passwd, plain: Path) -> None:
-    target = Target(str(plain), client_of(cluster, user), nodes=1, rounds=1, warmup=0, limit=3)
-    results = run_launch(LaunchOptions(target, ranks=(1,), program="/usr/bin/yes"), Silent())
+    target = Target(client_of(cluster, user), nodes=1, rounds=1, warmup=0, limit=3)
+    results = run_launch(
+        LaunchOptions(target, (Image(str(plain)),), ranks=(1,), program="/usr/bin/yes"), Silent()
+    )
     assert results.rows == ()
     assert "/usr/bin/yes" in results.failures[0].text
     assert "(1 rank on 1 node) did not end within 3 s and was stopped" in results.failures[0].text
@@ -188,7 +300,15 @@ def test_stopping_keeps_what_is_measured_and_releases_the_nodes(
     cluster: Testbed, prefix: Path, user: pwd.struct_passwd, plain: Path, number: signal.Signals
 ) -> None:
     file = Path(user.pw_dir) / f"{number.name}.json"
-    options = ("--rounds=500", "--warmup=0", "--ranks=1", "--nodes=1", f"--image={plain}", f"--json={file}")
+    options = (
+        "--rounds=500",
+        "--warmup=0",
+        "--ranks=1",
+        "--nodes=1",
+        "--engines=none",
+        f"--image={plain}",
+        f"--json={file}",
+    )
     process = subprocess.Popen(
         [f"{prefix}/bin/bareboat", "bench", "launch", *options],
         env={"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, **cluster.environment},

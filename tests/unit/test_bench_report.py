@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 from benchmarks.cli import bench
 from benchmarks.errors import BenchError
 from benchmarks.report import SCHEMA, format_estimate, format_value, from_json, render, to_json
-from benchmarks.results import Derived, Failure, Results, Row, Setting, SideFacts
+from benchmarks.results import Derived, Failure, Results, Row, Setting, SideCommand, SideFacts
 from benchmarks.schedule import Side
 from benchmarks.stats import Better, Comparison, Estimate, Outcome, Verdict
 
@@ -44,11 +45,17 @@ RESULTS = Results(
 
 def show(results: Results) -> str:
     """What a terminal shows, without lines of tables and without line breaks."""
+    return " ".join(" ".join(lines_of(results)).split())
+
+
+def lines_of(results: Results) -> list[str]:
+    """What a terminal shows, by lines, without lines of tables."""
     with io.StringIO() as nowhere:
         console = Console(width=150, record=True, file=nowhere)
         for part in render(results):
             console.print(part, highlight=False)
-        return " ".join(console.export_text().replace("\u2502", " ").split())
+        text = console.export_text()
+    return text.translate(dict.fromkeys(map(ord, "\u2502\u2503"), " ")).splitlines()
 
 
 def test_numbers() -> None:
@@ -88,19 +95,64 @@ def test_few_rounds_have_no_interval() -> None:
     assert "[" not in text
 
 
+SIDES = Results(
+    suite="launch",
+    setting=SETTING,
+    rows=(
+        replace(row("launch, 1 node, 1 rank", Verdict(Outcome.SLOWER, 10.0), SLOWER), side="bareboat image"),
+        replace(row("launch, 1 node, 1 rank", Verdict(Outcome.SLOWER, 10.0), SLOWER), side="ch-run image"),
+        replace(row("launch, 1 node, 4 ranks", Verdict(Outcome.SLOWER, 10.0), SLOWER), side="bareboat image"),
+        replace(
+            row("MPI, 1 node, 1 rank", Verdict(Outcome.NOT_COMPARED, reason="5"), None), side="ch-run image"
+        ),
+    ),
+    derived=(Derived("added time a node (1 node)", "ms", Estimate(4.5, 4.0, 5.0), "ch-run image"),),
+    commands=(SideCommand("ch-run image", "srun ch-run /images/a -- true", "0.31"),),
+    notes=("podman image is left out: podman failed",),
+)
+
+
+def test_table_of_several_sides() -> None:
+    lines = [" ".join(line.split()) for line in lines_of(SIDES)]
+    for expected in (
+        "launch: medians of 6 rounds, below them what is added to bare, 95 % intervals",
+        "metric bare bareboat image ch-run image",
+        "launch, 1 node, 1 rank, ms 50.00 55.00 55.00",
+        "+5.000 [2.500, 7.500] +5.000 [2.500, 7.500]",
+        "launch, 1 node, 4 ranks, ms 50.00 55.00 failed",
+        "MPI, 1 node, 1 rank, ms 50.00 failed 55.00",
+        "not compared",
+        "added time a node (1 node), ms +4.500 [4.000, 5.000]",
+        "ch-run image: srun ch-run /images/a -- true (version 0.31)",
+        "note: podman image is left out: podman failed",
+    ):
+        assert expected in lines
+
+
+def test_results_of_the_first_schema_are_read() -> None:
+    """It had one side beside bare, which it did not name."""
+    data = json.loads(to_json(RESULTS))
+    data["schema"] = "bareboat-bench/1"
+    del data["commands"]
+    for item in (*data["rows"], *data["derived"]):
+        assert item.pop("side") == "container"
+    assert from_json(json.dumps(data)) == RESULTS
+
+
 def test_json() -> None:
     text = to_json(RESULTS)
-    assert json.loads(text)["schema"] == SCHEMA == "bareboat-bench/1"
+    assert json.loads(text)["schema"] == SCHEMA == "bareboat-bench/2"
     assert from_json(text) == RESULTS
+    assert from_json(to_json(SIDES)) == SIDES
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "the results are not JSON"),
-        ("[]", "the results have schema None, only 'bareboat-bench/1' can be read"),
+        ("[]", "the results have schema None, only 'bareboat-bench/2' can be read"),
         ('{"schema": "bareboat-bench/9"}', "the results have schema 'bareboat-bench/9'"),
-        ('{"schema": "bareboat-bench/1"}', "the results are damaged: KeyError: 'setting'"),
+        ('{"schema": "bareboat-bench/2"}', "the results are damaged: KeyError: 'setting'"),
         (to_json(RESULTS).replace("not-compared", "great"), "the results are damaged: ValueError"),
     ],
 )
@@ -120,8 +172,7 @@ def test_errors_have_a_hint_and_a_code_of_their_own() -> None:
     result = CliRunner().invoke(bench, ["launch", "--image", "/no/such"])
     assert result.exit_code == 125
     assert result.output == (
-        "bareboat: error: image /no/such does not exist\n"
-        "bareboat: hint: give the directory of an unpacked image\n"
+        "bareboat: error: image /no/such does not exist\nbareboat: hint: give the path of an image\n"
     )
 
 

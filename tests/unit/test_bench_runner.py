@@ -1,30 +1,26 @@
-"""The schedule, srun's arguments, and what becomes of runs that fail, hang or are stopped."""
+"""srun's arguments, and what becomes of runs that fail, hang or are stopped."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.errors import BenchError
 from benchmarks.progress import PlainLines, Silent
-from benchmarks.results import Failure
 from benchmarks.runner import (
     Allocation,
     Client,
     Step,
     Stopped,
     allocate,
-    measure,
     run_step,
     srun_command,
     stop_on_signals,
 )
-from benchmarks.schedule import Side, Turn, make_schedule
 
 ALLOCATION = Allocation(job_id="7", nodes=("n1", "n2"), cpus_per_node=4, ours=False)
 
@@ -36,27 +32,6 @@ def here(directory: Path, **programs: str) -> Client:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
     return Client(environment={"PATH": f"{directory}:/usr/bin:/bin"})
-
-
-def test_schedule_is_balanced_paired_and_repeatable() -> None:
-    turns = make_schedule(["a", "b", "c"], rounds=10, warmup=1, seed=5)
-    assert turns == make_schedule(["a", "b", "c"], rounds=10, warmup=1, seed=5)
-    assert turns != make_schedule(["a", "b", "c"], rounds=10, warmup=1, seed=6)
-    assert len(turns) == 11 * 3 * 2
-    firsts, seconds = turns[::2], turns[1::2]
-    assert all(
-        (a.round, a.cell) == (b.round, b.cell) and a.side != b.side
-        for a, b in zip(firsts, seconds, strict=True)
-    )
-    bare_first = Counter(turn.cell for turn in firsts if turn.round >= 0 and turn.side is Side.BARE)
-    assert bare_first == {"a": 5, "b": 5, "c": 5}
-
-
-def test_schedule_of_nothing() -> None:
-    with pytest.raises(BenchError, match="there is nothing to measure"):
-        make_schedule([], rounds=1, warmup=0, seed=1)
-    with pytest.raises(BenchError, match="0 rounds after 1 of warm-up cannot be run"):
-        make_schedule(["a"], rounds=0, warmup=1, seed=1)
 
 
 def test_srun_command() -> None:
@@ -94,6 +69,14 @@ def test_a_run_that_fails_shows_the_end_of_its_output(tmp_path: Path) -> None:
     )
 
 
+def test_a_step_has_variables_and_a_title_of_its_own(tmp_path: Path) -> None:
+    client = here(tmp_path, srun='test "$OWN" = 1 || exit 4; echo said >&2')
+    step = Step(1, 1, None, ("app",), limit=30, variables=(("OWN", "1"),), title="app by peer")
+    assert run_step(client, ALLOCATION, step).stderr == "said\n"
+    with pytest.raises(BenchError, match=r"^app by peer \(1 rank on 1 node\) failed with exit code 4"):
+        run_step(client, ALLOCATION, replace(step, variables=()))
+
+
 def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
     client = here(tmp_path, srun="echo begun; exec sleep 600")
     with pytest.raises(BenchError) as caught:
@@ -125,56 +108,6 @@ def test_unknown_user() -> None:
     client = Client(environment=os.environ, user="no-such-user")
     with pytest.raises(BenchError, match="there is no user no-such-user on this machine"):
         run_step(client, ALLOCATION, Step(1, 1, None, ("app",), limit=30))
-
-
-def test_measure_drops_warmup_and_pairs_the_sides() -> None:
-    turns = make_schedule(["a"], rounds=3, warmup=2, seed=1)
-    calls: list[Side] = []
-
-    def run(cell: str, side: Side) -> int:
-        calls.append(side)
-        return calls.count(side) * (1 if side is Side.BARE else 10)
-
-    measured = measure(turns, run, str, Silent())
-    assert measured.pairs == {"a": ((3, 30), (4, 40), (5, 50))}
-    assert (measured.failures, measured.stopped) == ((), "")
-
-
-def test_a_failing_cell_keeps_its_pairs_and_leaves_the_others_alone() -> None:
-    turns = [Turn(n, cell, side) for n in range(3) for cell in "ab" for side in Side]
-    runs: Counter[tuple[str, Side]] = Counter()
-    said: list[str] = []
-
-    def run(cell: str, side: Side) -> int:
-        runs[cell, side] += 1
-        if (cell, side, runs[cell, side]) == ("b", Side.CONTAINER, 2):
-            raise BenchError("b broke", hint="mend it")
-        return 1
-
-    measured = measure(turns, run, str, PlainLines(said.append, interval=3600))
-    assert measured.pairs == {"a": ((1, 1),) * 3, "b": ((1, 1),)}
-    assert measured.failures == (("b", Failure("b", "b broke", "mend it")),)
-    assert runs["b", Side.BARE] == 2
-    assert said == ["b is given up: b broke"]
-
-
-def test_stopping_keeps_complete_pairs() -> None:
-    turns = [Turn(n, "a", side) for n in range(5) for side in Side]
-    count = 0
-
-    def run(cell: str, side: Side) -> int:
-        nonlocal count
-        count += 1
-        if count == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return count
-
-    with stop_on_signals() as stop:
-        measured = measure(turns, run, str, Silent())
-        os.kill(os.getpid(), signal.SIGINT)  # a second one while cleaning up changes nothing
-    assert measured.pairs == {"a": ((1, 2), (3, 4))}
-    assert measured.stopped == "stopped by SIGTERM"
-    assert stop.number == signal.SIGTERM
 
 
 def test_stopping_ends_the_running_step_and_releases_the_allocation(tmp_path: Path) -> None:

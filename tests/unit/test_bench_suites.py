@@ -9,11 +9,12 @@ import pytest
 
 from benchmarks.errors import BenchError
 from benchmarks.osu import Table, Traffic
-from benchmarks.results import Failure, SideFacts
-from benchmarks.runner import Allocation, Client, Measured
+from benchmarks.results import SideFacts
+from benchmarks.rounds import Measured
+from benchmarks.runner import Allocation, Client
 from benchmarks.schedule import Side
 from benchmarks.stats import Outcome
-from benchmarks.suites.common import Target, choose_nodes, find_in_image, find_on_host, open_image
+from benchmarks.suites.common import Target, find_in_image, find_on_host, open_image
 from benchmarks.suites.latency import (
     BANDWIDTH,
     LATENCY,
@@ -24,10 +25,9 @@ from benchmarks.suites.latency import (
     find_difference,
     read_table,
 )
-from benchmarks.suites.launch import LaunchOptions, Shape, analyse_launch, make_shapes
 
 CLIENT = Client(environment={"PATH": "/usr/bin:/bin"})
-TARGET = Target(image="/images/a", client=CLIENT)
+TARGET = Target(client=CLIENT)
 ALLOCATION = Allocation("7", ("n1", "n2"), 4, ours=True)
 CMA = {Side.BARE: "ok", Side.CONTAINER: "ok"}
 
@@ -51,60 +51,19 @@ def table(
 
 
 def options() -> LatencyOptions:
-    return LatencyOptions(target=TARGET, bare_bin="/bin")
-
-
-def test_shapes() -> None:
-    assert make_shapes((1, 2), (1, 4)) == (Shape(1, 1), Shape(1, 4), Shape(2, 2), Shape(2, 4))
-    assert make_shapes((2, 2), (1, 2)) == (Shape(2, 2),)
-    assert [str(shape) for shape in make_shapes((1,), (1, 2))] == [
-        "launch, 1 node, 1 rank",
-        "launch, 1 node, 2 ranks",
-    ]
-    with pytest.raises(BenchError, match="0 ranks on 1 nodes cannot be run"):
-        make_shapes((1,), (0,))
-    assert choose_nodes((1, 2, 3), ALLOCATION) == (1, 2)
-
-
-def test_launch_derives_what_a_node_and_a_rank_add() -> None:
-    def pair(ranks: int) -> tuple[float, float]:
-        return 50.0 + ranks, 50.0 + ranks + 8 + 0.5 * ranks
-
-    pairs = {Shape(1, ranks): (pair(ranks),) * 6 for ranks in (1, 4, 16)} | {Shape(2, 2): (pair(2),) * 6}
-    results = analyse_launch(Measured(pairs, (), ""), LaunchOptions(TARGET), ALLOCATION)
-    assert [str(row.verdict) for row in results.rows] == [
-        "slower by 17 %",
-        "slower by 19 %",
-        "slower by 24 %",
-        "slower by 17 %",
-    ]
-    assert [row.comparison.added.value for row in results.rows if row.comparison] == [8.5, 10.0, 16.0, 9.0]
-    # Two nodes were measured at one number of ranks only: no line goes through one point.
-    assert [derived.name for derived in results.derived] == [
-        "added time a node (1 node)",
-        "added time a rank of a node (1 node)",
-    ]
-    assert [derived.estimate.value for derived in results.derived] == pytest.approx([8.0, 0.5])
-    assert results.setting.nodes == ("n1", "n2")
-
-
-def test_launch_with_cells_that_ended_early() -> None:
-    few, many = ((50.0, 60.0),) * 2, ((50.0, 60.0),) * 6
-    failure = Failure("launch, 1 node, 4 ranks", "broke")
-    shapes = {Shape(1, 1): many, Shape(1, 4): few, Shape(1, 16): ()}
-    measured = Measured(shapes, ((Shape(1, 4), failure),), "stopped by SIGINT")
-    results = analyse_launch(measured, LaunchOptions(TARGET), ALLOCATION)
-    assert [str(row.verdict) for row in results.rows] == ["slower by 20 %", "unresolved: 2 rounds, needs 6"]
-    assert (results.derived, results.failures, results.stopped) == ((), (failure,), "stopped by SIGINT")
+    return LatencyOptions(TARGET, "/images/a", "/bin")
 
 
 def test_latency_of_sides_alike() -> None:
     pairs = {
-        Pair(2, BANDWIDTH): ((table(1000.0), table(800.0)),) * 6,
-        Pair(2, LATENCY): ((table(10.0), table(10.05)),) * 6,
-        Pair(1, LATENCY): ((table(1.0, sent=0, hosts="n1 n1"), table(1.2, sent=0, hosts="n1 n1")),) * 6,
+        (Pair(2, BANDWIDTH), Side.CONTAINER): ((table(1000.0), table(800.0)),) * 6,
+        (Pair(2, LATENCY), Side.CONTAINER): ((table(10.0), table(10.05)),) * 6,
+        (Pair(1, LATENCY), Side.CONTAINER): (
+            (table(1.0, sent=0, hosts="n1 n1"), table(1.2, sent=0, hosts="n1 n1")),
+        )
+        * 6,
     }
-    results = analyse_latency(Measured(pairs, (), ""), CMA, options(), ALLOCATION)
+    results = analyse_latency(Measured(pairs), CMA, options(), ALLOCATION)
     assert [(row.metric, str(row.verdict)) for row in results.rows] == [
         ("latency inside a node, 8 B", "slower by 20 %"),
         ("latency inside a node, 1 KiB", "slower by 20 %"),
@@ -124,8 +83,8 @@ def test_latency_of_sides_alike() -> None:
 
 
 def test_sides_with_different_libraries_get_no_ratio() -> None:
-    pairs = {Pair(2, LATENCY): ((table(10.0), table(12.0, library="MPICH 5")),) * 6}
-    row = analyse_latency(Measured(pairs, (), ""), CMA, options(), ALLOCATION).rows[0]
+    pairs = {(Pair(2, LATENCY), Side.CONTAINER): ((table(10.0), table(12.0, library="MPICH 5")),) * 6}
+    row = analyse_latency(Measured(pairs), CMA, options(), ALLOCATION).rows[0]
     assert row.comparison is None
     assert row.verdict.outcome is Outcome.NOT_COMPARED
     assert str(row.verdict) == "not compared: bare used MPICH 4, the container MPICH 5"
@@ -133,8 +92,8 @@ def test_sides_with_different_libraries_get_no_ratio() -> None:
 
 def test_one_odd_run_is_seen() -> None:
     odd = (table(10.0), table(10.0, sent=0))
-    pairs = {Pair(2, LATENCY): (*((table(10.0), table(10.0)),) * 6, odd)}
-    row = analyse_latency(Measured(pairs, (), ""), CMA, options(), ALLOCATION).rows[0]
+    pairs = {(Pair(2, LATENCY), Side.CONTAINER): (*((table(10.0), table(10.0)),) * 6, odd)}
+    row = analyse_latency(Measured(pairs), CMA, options(), ALLOCATION).rows[0]
     assert str(row.verdict) == (
         "not compared: bare went by network interfaces (TCP), the container by "
         "varies: network interfaces (TCP) | unknown: no counter moved with the bytes"
@@ -144,8 +103,8 @@ def test_one_odd_run_is_seen() -> None:
 def test_refused_attach_is_another_transport() -> None:
     inside = table(1.0, sent=0, hosts="n1 n1")
     refused = {Side.BARE: "ok", Side.CONTAINER: "failed errno 1 (Operation not permitted)"}
-    pairs = {Pair(1, LATENCY): ((inside, inside),) * 6}
-    row = analyse_latency(Measured(pairs, (), ""), refused, options(), ALLOCATION).rows[0]
+    pairs = {(Pair(1, LATENCY), Side.CONTAINER): ((inside, inside),) * 6}
+    row = analyse_latency(Measured(pairs), refused, options(), ALLOCATION).rows[0]
     assert str(row.verdict) == (
         "not compared: bare went by shared memory; cross-memory attach ok, the container by "
         "shared memory; cross-memory attach failed errno 1 (Operation not permitted)"
@@ -154,8 +113,8 @@ def test_refused_attach_is_another_transport() -> None:
 
 def test_runs_that_did_not_end_are_told() -> None:
     stuck = replace(table(10.0), finalized=False)
-    pairs = {Pair(2, LATENCY): (*((table(10.0), table(10.0)),) * 5, (table(10.0), stuck))}
-    results = analyse_latency(Measured(pairs, (), ""), CMA, options(), ALLOCATION)
+    pairs = {(Pair(2, LATENCY), Side.CONTAINER): (*((table(10.0), table(10.0)),) * 5, (table(10.0), stuck))}
+    results = analyse_latency(Measured(pairs), CMA, options(), ALLOCATION)
     assert results.notes == (
         "MPI_Finalize did not return in 0 of 6 bare and 1 of 6 container runs, after all was measured",
     )
