@@ -22,6 +22,9 @@ SCHEMA = "bareboat-bench/2"
 _READ = ("bareboat-bench/1", SCHEMA)
 """The first had one side beside bare, which it did not name."""
 
+_NARROW = 3
+"""Digits of added times beside each other, so that several sides fit."""
+
 _STYLES = {
     Outcome.SAME: "green",
     Outcome.FASTER: "green",
@@ -31,18 +34,20 @@ _STYLES = {
 }
 
 
-def format_value(value: float) -> str:
-    """Four significant digits, without an exponent."""
+def format_value(value: float, digits: int = 4) -> str:
+    """So many significant digits, without an exponent."""
     size = abs(value)
-    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
-    return f"{value:.{digits}f}"
+    before = 4 if size >= 1000 else 3 if size >= 100 else 2 if size >= 10 else 1
+    return f"{value:.{max(0, digits - before)}f}"
 
 
-def format_estimate(estimate: Estimate, *, signed: bool = False) -> str:
+def format_estimate(estimate: Estimate, *, signed: bool = False, digits: int = 4) -> str:
     """The value with its interval: ``1.05 [1.03, 1.07]``."""
-    value = format_value(estimate.value)
+    value, low, high = (
+        format_value(number, digits) for number in (estimate.value, estimate.low, estimate.high)
+    )
     sign = "+" if signed and estimate.value > 0 else ""
-    return f"{sign}{value} [{format_value(estimate.low)}, {format_value(estimate.high)}]"
+    return f"{sign}{value} [{low}, {high}]"
 
 
 def render(results: Results) -> Iterator[RenderableType]:
@@ -103,7 +108,8 @@ def _all_sides(results: Results, done: int) -> Table:
     sides = list(dict.fromkeys(row.side for row in results.rows))
     rows = {(row.metric, row.side): row for row in results.rows}
     table = Table(
-        title=f"{results.suite}: medians of {done} rounds, below them what is added to bare, 95 % intervals",
+        title=f"{results.suite}: medians of {done} rounds in {results.rows[0].unit}, "
+        "below them what is added to bare, with 95 % intervals",
         title_justify="left",
     )
     table.add_column("metric", no_wrap=True)
@@ -113,15 +119,15 @@ def _all_sides(results: Results, done: int) -> Table:
     for metric in dict.fromkeys(row.metric for row in results.rows):
         found = [rows.get((metric, side)) for side in sides]
         longest = max((row for row in found if row), key=lambda row: len(row.bare))
-        table.add_row(f"{metric}, {longest.unit}", format_value(median(longest.bare)), *map(_cell, found))
+        table.add_row(metric, format_value(median(longest.bare)), *map(_cell, found))
     table.add_section()
     derived = {(item.name, item.side): item for item in results.derived}
-    for name, unit in dict.fromkeys((item.name, item.unit) for item in results.derived):
+    for name in dict.fromkeys(item.name for item in results.derived):
         estimates = [derived.get((name, side)) for side in sides]
         table.add_row(
-            f"{name}, {unit}",
+            name,
             "",
-            *(format_estimate(item.estimate, signed=True) if item else "" for item in estimates),
+            *(_added(item.estimate) if item else "" for item in estimates),
         )
     return table
 
@@ -134,8 +140,12 @@ def _cell(row: Row | None) -> str:
         return f"{value}\nnot compared"
     added = row.comparison.added
     if row.comparison.rounds < MIN_ROUNDS:
-        return f"{value}\n{'+' if added.value > 0 else ''}{format_value(added.value)}"
-    return f"{value}\n{format_estimate(added, signed=True)}"
+        return f"{value}\n{'+' if added.value > 0 else ''}{format_value(added.value, _NARROW)}"
+    return f"{value}\n{_added(added)}"
+
+
+def _added(estimate: Estimate) -> str:
+    return format_estimate(estimate, signed=True, digits=_NARROW)
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:

@@ -268,7 +268,7 @@ def test_a_failing_program_is_told_and_the_rest_is_kept(bench: Bench, plain: Pat
     )
     assert done.returncode == 125
     assert "launch, 1 node, 2 ranks, bare" in done.stderr
-    assert "failed with exit code 1" in done.stdout
+    assert "failed with exit code 1" in " ".join(done.stdout.split())
     assert "Exited with exit code 1" in done.stdout
 
 
