@@ -140,8 +140,13 @@ def _cell(row: Row | None) -> str:
         return f"{value}\nnot compared"
     added = row.comparison.added
     if row.comparison.rounds < MIN_ROUNDS:
-        return f"{value}\n{'+' if added.value > 0 else ''}{format_value(added.value, _NARROW)}"
+        sign = "+" if added.value > 0 else ""
+        return f"{value}\n{sign}{format_value(added.value, _NARROW)}, {_rounds(row.comparison.rounds)}"
     return f"{value}\n{_added(added)}"
+
+
+def _rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} rounds"
 
 
 def _added(estimate: Estimate) -> str:

@@ -140,6 +140,16 @@ def test_results_of_the_first_schema_are_read() -> None:
     assert from_json(json.dumps(data)) == RESULTS
 
 
+def test_a_side_of_few_rounds_has_no_interval() -> None:
+    few = Comparison(50.0, 55.0, Estimate(1.1, 1.1, 1.1), Estimate(5.0, 5.0, 5.0), 2)
+    last = replace(
+        row("launch, 2 nodes, 2 ranks", Verdict(Outcome.UNRESOLVED), few, rounds=2), side="ch-run image"
+    )
+    lines = [" ".join(line.split()) for line in lines_of(replace(SIDES, rows=(*SIDES.rows, last)))]
+    at = lines.index("launch, 2 nodes, 2 ranks 50.00 failed 55.00")
+    assert lines[at + 1] == "+5.00, 2 rounds"
+
+
 def test_json() -> None:
     text = to_json(RESULTS)
     assert json.loads(text)["schema"] == SCHEMA == "bareboat-bench/2"
