@@ -189,11 +189,12 @@ def test_a_way_that_does_not_work_is_left_out_and_told(
     done = bench("launch", *images, *options)
     assert done.returncode == 125
     results = from_json((home / "out.json").read_text())
-    assert {row.side for row in results.rows} == {"bareboat directory", "ch-run directory"}
+    assert {"bareboat directory", "ch-run directory"} <= {row.side for row in results.rows}
     (failure,) = results.failures
     assert failure.metric == "bareboat garbage is left out"
     assert f"readlink in {garbage} (1 rank on 1 node) failed with exit code 125" in failure.text
-    (note,) = results.notes
+    # A developer's machine may have further engines.
+    (note,) = (note for note in results.notes if note.startswith("ch-run"))
     assert note.startswith("ch-run garbage is left out: readlink by ch-run garbage (1 rank on 1 node) failed")
     assert "bareboat garbage is left out: " in done.stderr
     # An engine that was asked for by name has to work.
