@@ -236,9 +236,12 @@ def test_a_program_at_its_limit(box: Box) -> None:
             ("file", "/x", "4755", ""),
             'cannot read the program at record 11: bad argument "4755": Invalid argument',
         ),
-        (("tmpfs", "/x", "uid=0"), "cannot set tmpfs options uid=0: Invalid argument"),
-        (("tmpfs", "/x", "mode=777,=,,=x"), "cannot set tmpfs options mode=777,=,,=x: Invalid argument"),
-        (("tmpfs", "/x", "x" * 99), f"cannot set tmpfs options {'x' * 99}: Invalid argument"),
+        (("tmpfs", "/x", "uid=0"), "cannot set tmpfs options uid=0 of /x: Invalid argument"),
+        (
+            ("tmpfs", "/x", "mode=777,=,,=x"),
+            "cannot set tmpfs options mode=777,=,,=x of /x: Invalid argument",
+        ),
+        (("tmpfs", "/x", "x" * 99), f"cannot set tmpfs options {'x' * 99} of /x: Invalid argument"),
         (("symlink", "/proc/self/cwd/x", "y"), f"cannot find the mount point /proc/self/cwd/: {ELOOP}"),
         (("symlink", "/proc/x", "y"), "cannot make the link /proc/x: Read-only file system"),
         (
