@@ -35,15 +35,19 @@ def core_sources() -> tuple[Path, ...]:
     return tuple(sorted(CORE.glob("*.c")))
 
 
-def compile_c(output: Path, sources: tuple[Path, ...], *flags: str) -> None:
-    """Compile and link ``sources`` into ``output`` with ``$CC`` (default ``cc``), replacing it in one step.
+def compile_c(
+    output: Path, sources: tuple[Path, ...], *flags: str, compiler: tuple[str, ...] = ()
+) -> None:
+    """Compile and link ``sources`` into ``output``, replacing it in one step.
+
+    The compiler is ``$CC``, by default ``cc``, if none is given.
 
     Raises:
         CompileError: the compiler is missing or failed.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}")
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+    compiler = compiler or tuple(shlex.split(os.environ.get("CC", "cc")))
     command = [*compiler, *FLAGS, f"-I{CORE}", "-o", str(partial), *map(str, sources), *flags]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

@@ -57,11 +57,21 @@ static const struct {
 	{ EACCES, "mount a tmpfs for", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
 };
 
+/* In English: a translation would be looked for in files, in whatever place this process is by now. */
+static const char *describe(int errnum)
+{
+#ifdef __GLIBC__
+	return strerrordesc_np(errnum);
+#else
+	return strerror(errnum);
+#endif
+}
+
 void bb_err_text(const struct bb_err *told, char *text, size_t size)
 {
 	/* It may come from a process that its user can speak for: what has no end must not show what lies behind it. */
 	struct bb_err err = *told;
-	const char *reason = strerrordesc_np(err.errnum);
+	const char *reason = describe(err.errnum);
 	size_t at = bb_put(text, size, 0, "cannot ");
 
 	err.operation[sizeof err.operation - 1] = '\0';

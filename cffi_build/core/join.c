@@ -107,15 +107,12 @@ static char *values_open(void)
 }
 
 /* VALUE:OLD or OLD:VALUE; an unset or empty old value leaves VALUE alone. */
-static int extend(const struct bb_environment *environment, const char *name, const char *value, bool front)
+static int extend(const struct bb_environment *environment, char *old, const char *name, const char *value, bool front)
 {
-	char *old = values_open(), *new;
+	char *new = old + VALUE_MAX;
 	int rc = -1;
 	size_t at;
 
-	if (!old)
-		return -1;
-	new = old + VALUE_MAX;
 	if (environment->get(environment->data, name, old, VALUE_MAX) < 0 || !old[0]) {
 		rc = environment->set(environment->data, name, value);
 	} else if (strlen(old) + strlen(value) + 2 > VALUE_MAX) {
@@ -126,23 +123,16 @@ static int extend(const struct bb_environment *environment, const char *name, co
 		bb_put(new, VALUE_MAX, at, front ? old : value);
 		rc = environment->set(environment->data, name, new);
 	}
-	munmap(old, 2 * VALUE_MAX);
 	return rc;
 }
 
-static int set_default(const struct bb_environment *environment, const char *name, const char *value)
+static int set_default(const struct bb_environment *environment, char *old, const char *name, const char *value)
 {
-	char *old = values_open();
-	bool found;
-
-	if (!old)
-		return -1;
-	found = environment->get(environment->data, name, old, VALUE_MAX) == 0;
-	munmap(old, 2 * VALUE_MAX);
-	return found ? 0 : environment->set(environment->data, name, value);
+	return environment->get(environment->data, name, old, VALUE_MAX) == 0 ? 0 :
+									       environment->set(environment->data, name, value);
 }
 
-static int apply(const struct bb_op *op, const struct bb_environment *environment, struct bb_err *err)
+static int apply(const struct bb_op *op, const struct bb_environment *environment, char *values, struct bb_err *err)
 {
 	int rc = 0;
 
@@ -152,14 +142,14 @@ static int apply(const struct bb_op *op, const struct bb_environment *environmen
 		rc = environment->set(environment->data, op->arg[0], op->arg[1]);
 		break;
 	case BB_ENV_DEFAULT:
-		rc = set_default(environment, op->arg[0], op->arg[1]);
+		rc = set_default(environment, values, op->arg[0], op->arg[1]);
 		break;
 	case BB_ENV_UNSET:
 		rc = environment->unset(environment->data, op->arg[0]);
 		break;
 	case BB_ENV_PREPEND:
 	case BB_ENV_APPEND:
-		rc = extend(environment, op->arg[0], op->arg[1], op->verb == BB_ENV_PREPEND);
+		rc = extend(environment, values, op->arg[0], op->arg[1], op->verb == BB_ENV_PREPEND);
 		break;
 	case BB_CWD:
 		return chdir(op->arg[0]) < 0 ? bb_fail(err, errno, "enter the working directory", op->arg[0]) : 0;
@@ -175,9 +165,13 @@ int bb_settle(const struct bb_program *program, const struct bb_environment *env
 {
 	struct bb_op op;
 	size_t cursor = 0;
+	int rc = 0;
+	char *values = values_open();
 
-	while (bb_program_next(program, &cursor, &op))
-		if (apply(&op, environment, err) < 0)
-			return -1;
-	return 0;
+	if (!values)
+		return bb_fail(err, errno, "change", "the environment");
+	while (rc == 0 && bb_program_next(program, &cursor, &op))
+		rc = apply(&op, environment, values, err);
+	munmap(values, 2 * VALUE_MAX);
+	return rc;
 }

@@ -19,6 +19,7 @@ enum { OFFER_SECONDS = 900, ASK_SECONDS = 5, BUSY_SECONDS = 60, MAP_MAX = 4000 }
 struct offer {
 	uid_t uid;
 	pid_t stepd; /* not what the shared memory says */
+	unsigned count;
 	size_t length;
 	char map[MAP_MAX]; /* the kernel takes less than a page (user_namespaces(7)) */
 };
@@ -35,6 +36,7 @@ static bool add_group(struct offer *offer, gid_t gid)
 		return false;
 	memcpy(offer->map + offer->length, line, at + 1);
 	offer->length += at;
+	offer->count++;
 	return true;
 }
 
@@ -123,9 +125,10 @@ void bb_groups_offer(spank_t sp, struct bb_share *share)
 	struct offer offer = { .stepd = getpid() };
 	pid_t child;
 
-	if (!read_groups(sp, &offer))
+	/* A lone group the holder can map by itself. */
+	if (!read_groups(sp, &offer) || offer.count < 2)
 		return;
-	child = fork();
+	child = vfork();
 	if (child == 0) {
 		/* A grandchild: slurmstepd waits for its tasks' pids only, and must not find another child. */
 		pid_t mapper = fork();

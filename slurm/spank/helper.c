@@ -115,7 +115,9 @@ static void help(struct bb_share *share, const struct bb_request *request, const
 int bb_helper_start(struct bb_share *share, const struct bb_request *request, const struct bb_step_values *values,
 		    struct bb_err *err)
 {
-	pid_t child = fork();
+	/* In between, so that the helper is a child of nobody in the step.  It shares this rank's memory, as no more than the
+	 * helper is to cost a copy of slurmstepd's page tables. */
+	pid_t child = vfork();
 	int status = 0;
 
 	if (child == 0) {

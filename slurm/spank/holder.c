@@ -1,4 +1,4 @@
-/* Runs bareboat-enter, which enters the container and holds its namespaces.  A program of its own: who writes a user map
+/* Runs bareboat-hold, which enters the container and holds its namespaces.  A program of its own: who writes a user map
  * and lets others open its namespaces has to be dumpable (proc(5)), and the helper is a copy of slurmstepd, whose memory
  * is not for the user to read. */
 #define _GNU_SOURCE
@@ -109,13 +109,13 @@ static int judge(struct bb_share *share, const char *path, pid_t child, int leas
 
 int bb_holder_start(struct bb_share *share, const struct bb_step_values *values)
 {
-	char path[PATH_MAX] = "bareboat-enter";
+	char path[PATH_MAX] = "bareboat-hold";
 	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, program = bb_program_file(share), leash = -1;
 	pid_t child = -1;
 
-	if (program >= 0 && bb_installed("/libexec/bareboat/bareboat-enter", path, sizeof path) == 0 &&
+	if (program >= 0 && bb_installed("/libexec/bareboat/bareboat-hold", path, sizeof path) == 0 &&
 	    pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0)
-		child = fork();
+		child = vfork(); /* a copy of slurmstepd's page tables would be for nothing */
 	if (child == 0)
 		execute(path, program, atomic_load(&share->mapper) != 0, values->list, in[0], out[1]);
 	if (child < 0)

@@ -61,14 +61,16 @@ static const char *wait_for_container(struct bb_share *share)
 	long limit = bb_now() + ENTER_SECONDS;
 	const char *reason;
 
-	while (atomic_load(&share->state) == BB_WORKING) {
+	for (;;) {
+		/* First of all, and woken once: asking whether somebody lives costs more than joining. */
+		bb_futex_wait(&share->state, BB_WORKING);
+		if (atomic_load(&share->state) != BB_WORKING)
+			break;
 		if (forsaken(share))
 			give_up(share, "the process that makes the container was ended from outside; see the node's kernel log "
 				       "(out of memory?) and try again");
 		else if (bb_now() > limit)
 			give_up(share, "the container was not ready within 150 s; the node is overloaded or a file system hangs");
-		else
-			bb_futex_wait(&share->state, BB_WORKING);
 	}
 	if (atomic_load(&share->state) == BB_READY)
 		return NULL;
@@ -154,8 +156,8 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 		die_err(sp, share, &err);
 	program.values = values.list;
 	bb_check_sit_down(share, sp);
-	atomic_fetch_add(&share->joined, 1);
-	bb_futex_wake(&share->joined);
+	if (atomic_fetch_add(&share->joined, 1) + 1 >= share->ranks)
+		bb_futex_wake(&share->joined);
 	if (bb_settle(&program, &environment, &err) < 0)
 		die_err(sp, share, &err);
 	trace(sp, share, bb_now_us() - start);

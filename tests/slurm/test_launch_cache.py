@@ -251,7 +251,7 @@ def test_two_cold_steps_at_once(
 def test_a_warm_launch_executes_one_program_of_bareboat(
     cluster: Testbed, node_cache: Callable[..., str], launch: Callable[..., str], own: Path, shared_path: Path
 ) -> None:
-    """No Python, no shell: bareboat-enter alone (docs/decisions/0006)."""
+    """No Python, no shell: bareboat-hold alone (docs/decisions/0006)."""
     assert launch(f"--container={own}", "/opt/true") == PLANNED
     log = shared_path / "execs"
     slurmd = str(cluster.process("slurmd n1").pid)
@@ -267,7 +267,7 @@ def test_a_warm_launch_executes_one_program_of_bareboat(
         tracer.terminate()
         tracer.communicate(timeout=60)
     executed = re.findall(r'execve\("([^"]*)".* = 0$', log.read_text(), re.MULTILINE)
-    assert [Path(path).name for path in executed] == ["slurmstepd", "bareboat-enter", "true"]
+    assert [Path(path).name for path in executed] == ["slurmstepd", "bareboat-hold", "true"]
 
 
 @pytest.fixture
