@@ -1,4 +1,4 @@
-"""Builds ``bareboat-enter``, ``bareboat-hold`` and ``noop``: ``python -m cffi_build.build_native --output DIR``."""
+"""Builds the native programs: ``python -m cffi_build.build_native --output DIR``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MUSL = "musl-gcc"
 def build(directory: Path) -> None:
     """Build the programs into ``directory``.
 
-    ``bareboat-hold`` is ``bareboat-enter`` once more, for the Slurm plugin, and linked with musl where that is to be
-    had: every start of glibc asks the processor for its caches, which in a virtual machine takes longer than to enter
-    a container.
+    ``bareboat-hold`` is ``bareboat-enter`` once more, for the Slurm plugin, and linked with musl where that
+    is to be had: every start of glibc asks the processor for its caches, which in a virtual machine takes
+    longer than to enter a container.
 
     Raises:
         CompileError: see :func:`cffi_build.compile.compile_c`.
@@ -34,7 +34,7 @@ def build(directory: Path) -> None:
 
 
 def _kernel_headers() -> tuple[str, ...]:
-    """Where the kernel's own headers are, which musl lacks: searched last, so that none of glibc's gets in the way."""
+    """Where the kernel's own headers are, which musl lacks: searched last, after musl's own."""
     places = ("/usr/include", f"/usr/include/{sysconfig.get_config_var('MULTIARCH') or ''}")
     return tuple(f"-idirafter{place}" for place in places)
 

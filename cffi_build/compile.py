@@ -35,9 +35,7 @@ def core_sources() -> tuple[Path, ...]:
     return tuple(sorted(CORE.glob("*.c")))
 
 
-def compile_c(
-    output: Path, sources: tuple[Path, ...], *flags: str, compiler: tuple[str, ...] = ()
-) -> None:
+def compile_c(output: Path, sources: tuple[Path, ...], *flags: str, compiler: tuple[str, ...] = ()) -> None:
     """Compile and link ``sources`` into ``output``, replacing it in one step.
 
     The compiler is ``$CC``, by default ``cc``, if none is given.

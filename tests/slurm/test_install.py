@@ -86,7 +86,8 @@ def test_everything_is_roots_and_readable_by_all_whatever_the_umask(site: Site) 
 
 
 def test_the_prefix_is_laid_out_as_the_plugin_expects(site: Site) -> None:
-    for program in ("bin/bareboat", "venv/bin/python", "libexec/bareboat/bareboat-enter", "libexec/bareboat/bareboat-hold"):
+    programs = ("bareboat-enter", "bareboat-hold", "noop")
+    for program in ("bin/bareboat", "venv/bin/python", *(f"libexec/bareboat/{name}" for name in programs)):
         assert os.access(site.prefix / program, os.X_OK)
     assert (site.prefix / "lib/slurm/bareboat.so").is_file()
     # The application looks for its programs below sys.prefix.

@@ -1,0 +1,72 @@
+"""How often a warm launch asks the image's file system, which may be shared by many nodes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from steps import HELLO, Srun, good
+
+from slurm.testbed import Testbed
+
+GUARDS = {"deb13-mpich": 18, "deb13-openmpi": 28}
+"""At most so many questions whether the plan still holds: one for each file that it was decided by."""
+
+LOOKUPS = 18
+"""At most so many for the container: its root, each mount point, and whether a mount would hide something."""
+
+
+@contextmanager
+def traced(pid: int, log: Path) -> Iterator[None]:
+    """Write what a process and its children ask of file systems into ``log``."""
+    calls = "trace=%file,openat2,open_tree,fsopen"
+    argv = ["strace", "-f", "-qq", "-s", "4096", "-e", calls, "-e", "signal=none", "-o", str(log)]
+    tracer = subprocess.Popen([*argv, "-p", str(pid)], stderr=subprocess.PIPE)
+    try:
+        while f"TracerPid:\t{tracer.pid}" not in Path(f"/proc/{pid}/status").read_text():
+            assert tracer.poll() is None
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate(timeout=60)
+
+
+def count(log: Path, image: Path) -> tuple[int, int]:
+    """How many calls name the image, and how many look below its root, as its own file system shows it."""
+    named = lookups = 0
+    roots: set[str] = set()
+    alone = True
+    for line in log.read_text().splitlines():
+        if "execve(" not in line and re.search(rf'"{image}[/"]', line):
+            named += 1
+        # From here on, what it lacks lies over it.
+        alone = alone and 'fsopen("overlay"' not in line
+        if found := re.search(r"openat2\((\d+), .*RESOLVE_IN_ROOT", line):
+            roots |= {found[1]} if alone else set()
+            lookups += found[1] in roots
+    return named, lookups
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_a_warm_launch_asks_the_image_little_however_many_ranks_there_are(
+    cluster: Testbed, srun: Srun, image: Callable[[str], Path], shared_path: Path, name: str
+) -> None:
+    counts = []
+    for ranks in (1, 8):
+        arguments = ("-w", "n1", f"-n{ranks}", f"--container={image(name)}", HELLO)
+        if name == "deb13-openmpi":
+            arguments = ("--mpi=pmix", *arguments)
+        good(srun(*arguments))
+        log = shared_path / f"{ranks}"
+        with traced(cluster.process("slurmd n1").pid, log):
+            good(srun(*arguments))
+        counts.append(count(log, image(name)))
+    assert counts[0] == counts[1]
+    named, lookups = counts[0]
+    # Besides the guards, the image is named to be opened.
+    assert 0 < named <= GUARDS[name] + 1
+    assert 0 < lookups <= LOOKUPS
