@@ -107,7 +107,7 @@ def check_namespaces(failure: Failure | None, limit: int | None, switch: Callabl
     text = f"cannot {failure.step}: {failure.reason}"
     if switch("apparmor_restrict_unprivileged_userns") == "1":
         mend = (
-            "give bareboat-enter and slurmstepd an AppArmor profile with userns, "
+            "give bareboat-enter, bareboat-hold and slurmstepd an AppArmor profile with userns, "
             "or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
         )
         return Check(name, Status.FAILED, f"{text} (AppArmor lets a user make one, and nothing in it)", mend)

@@ -72,7 +72,7 @@ def test_namespaces_that_work_are_well() -> None:
                 "(AppArmor lets a user make one, and nothing in it)"
             ),
             (
-                "give bareboat-enter and slurmstepd an AppArmor profile with userns, "
+                "give bareboat-enter, bareboat-hold and slurmstepd an AppArmor profile with userns, "
                 "or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
             ),
         ),
