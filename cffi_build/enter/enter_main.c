@@ -2,7 +2,7 @@
  * An AppArmor profile, which some systems ask for before they allow user namespaces, can name this file.
  * bareboat-enter --hold PROGRAM GROUPS [NAME=VALUE...]: enters, writes a struct bb_entered to standard output, and holds
  * the namespaces until standard input ends.  The values are for the program's placeholders; GROUPS is "asked" where
- * standard input answers whether somebody else has mapped the groups.  The SPANK plugin's helper runs it.
+ * standard input answers whether somebody else has mapped the groups.  The SPANK plugin's helper runs it, as bareboat-hold.
  * Exit codes: 125 bareboat failed, 126 APP cannot be executed, 127 APP was not found, else the application's own. */
 #define _GNU_SOURCE
 #include <errno.h>
