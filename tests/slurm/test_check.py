@@ -173,13 +173,14 @@ def _processes(user: pwd.struct_passwd, word: str) -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
-def start(cluster: Testbed, user: pwd.struct_passwd, *arguments: str) -> subprocess.Popen[str]:
+def start(cluster: Testbed, user: pwd.struct_passwd, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    variables = {"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, "BAREBOAT_CHECK": "1", **more}
     return subprocess.Popen(
         ["srun", *arguments],
         user=user.pw_uid,
         group=user.pw_gid,
         cwd=user.pw_dir,
-        env={"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, "BAREBOAT_CHECK": "1", **cluster.environment},
+        env={**variables, **cluster.environment},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -221,6 +222,33 @@ def test_a_step_that_is_cancelled_takes_the_checker_along(
     assert process.returncode != 0
     assert "Traceback" not in errors
     wait_until(lambda: not _processes(user, r"launcher\.(check|compare)"))
+
+
+def test_a_step_can_be_cancelled_before_there_is_anything_to_check(
+    cluster: Testbed, plain: Path, user: pwd.struct_passwd
+) -> None:
+    """The helper holds the first rank's standard error while it plans, for which srun must not wait."""
+    fifo = Path(user.pw_dir, "hangs.toml")
+    os.mkfifo(fifo, 0o644)
+    arguments = ("-N1", "-n2", "--job-name=checked", f"--container={plain}", "true")
+    process = start(cluster, user, *arguments, BAREBOAT_CONFIG=str(fifo))
+    wait_until(lambda: bool(_processes(user, "launcher.step")))
+    cluster.run(["scancel", "--name=checked", "--user", user.pw_name])
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    wait_until(lambda: not _processes(user, "launcher.step"))
+
+
+def test_without_its_python_no_output_is_lost(check: Srun, srun: Srun, prefix: Path, plain: Path) -> None:
+    arguments = ("-w", "n1", "-n1", f"--container={plain}", "sh", "-c", "echo out; echo err >&2")
+    assert srun(*arguments).stderr == "err\n"
+    python = prefix / "venv/bin/python"
+    python.rename(python.with_name("moved"))
+    try:
+        result = check(*arguments)
+    finally:
+        python.with_name("moved").rename(python)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "out\n", "err\n")
 
 
 def test_an_interrupt_is_sruns(cluster: Testbed, plain: Path, user: pwd.struct_passwd) -> None:

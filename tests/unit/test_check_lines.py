@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.checklines import (
+    KEYS,
     Report,
     Told,
     compare,
@@ -169,3 +173,15 @@ def test_what_is_lost_is_named_with_what_to_do(report: Report, text: str) -> Non
     assert found.startswith(f"check: rank 7: {text}")
     assert ": " in found
     assert "; " in found
+
+
+def test_the_users_page_shows_the_form_that_there_is() -> None:
+    page = (Path(__file__).parents[2] / "docs/user.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("bareboat: n")]
+    assert lines
+    for line in lines:
+        assert read_line(line) is not None
+        assert tuple(pair.partition("=")[0] for pair in line.split(": ")[4].split(" ")) == KEYS
+    assert compare(filter(None, map(read_line, lines)), several=False)[:-1] in page.splitlines()
+    rows = page.partition("| key | values |")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE)) == KEYS
