@@ -82,7 +82,7 @@ class Check:
         """How long may pass until the next look, in seconds."""
         if self.finished:
             return 1.0  # others may be held up by their prologs for long
-        newest = max(rank.executed or time.monotonic() for rank in self._waiting())
+        newest = max(rank.executed or rank.joined for rank in self._waiting())
         return _HURRY if time.monotonic() < newest + 1 else _PACE
 
     @property
@@ -137,6 +137,8 @@ class Check:
                 return
             if paths != rank.paths:
                 rank.address, rank.paths, rank.changed = address, paths, time.monotonic()
+                # A wrapper such as env(1) may have executed another program meanwhile.
+                self._note(rank, program=lambda: ranks.read_program(rank.pid, self._caches))
                 if found := ranks.find_mpi(rank.pid, paths, self._container, self._caches):
                     rank.report = replace(rank.report, mpi=found)
 
