@@ -83,7 +83,7 @@ static void wait_until_ready(int fd, const struct bb_share *share)
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	long limit = bb_now() + READY_SECONDS;
 
-	while (bb_now() <= limit && bb_alive(share->stepd))
+	while (bb_now() <= limit && bb_wanted(share))
 		if (poll(&poll_fd, 1, 1000) > 0)
 			return;
 }
@@ -105,7 +105,6 @@ void bb_check_start(struct bb_check *check, struct bb_share *share, const struct
 	bb_close(&ready[1]);
 	bb_close(&out);
 	if (check->pid > 0) {
-		share->checked = true;
 		check->feed = in[1];
 		wait_until_ready(ready[0], share);
 	} else {
@@ -114,29 +113,10 @@ void bb_check_start(struct bb_check *check, struct bb_share *share, const struct
 	bb_close(&ready[0]);
 }
 
-void bb_check_feed(struct bb_check *check, struct bb_share *share)
-{
-	while (check->feed >= 0 && check->sent < BB_SEATS) {
-		const struct bb_seat *seat = &share->seats[check->sent];
-		int pid = atomic_load(&seat->pid);
-		char line[64];
-		size_t at;
-
-		if (!pid)
-			return;
-		at = bb_put_number(line, sizeof line, 0, seat->rank);
-		at = bb_put(line, sizeof line, at, " ");
-		at = bb_put_number(line, sizeof line, at, (unsigned)pid);
-		at = bb_put(line, sizeof line, at, "\n");
-		/* Shorter in all than a pipe holds (pipe(7)), so this waits for nobody. */
-		if (write(check->feed, line, at) < 0)
-			bb_close(&check->feed);
-		check->sent++;
-	}
-}
-
 static bool any_runs(const struct bb_check *check, const struct bb_share *share)
 {
+	if (bb_alive(atomic_load(&share->claimant)))
+		return true;
 	for (uint32_t seat = 0; seat < check->sent; seat++)
 		if (bb_alive(atomic_load(&share->seats[seat].pid)))
 			return true;
@@ -162,6 +142,30 @@ void bb_check_finish(struct bb_check *check, struct bb_share *share)
 	}
 	bb_close(&poll_fd.fd);
 	bb_reap(check->pid, now < limit ? limit : 0, &status);
+	check->pid = -1;
+}
+
+void bb_check_feed(struct bb_check *check, struct bb_share *share)
+{
+	int pid;
+
+	while (check->feed >= 0 && check->sent < BB_SEATS && (pid = atomic_load(&share->seats[check->sent].pid)) != 0) {
+		const struct bb_seat *seat = &share->seats[check->sent];
+		char line[64];
+		size_t at;
+
+		at = bb_put_number(line, sizeof line, 0, seat->rank);
+		at = bb_put(line, sizeof line, at, " ");
+		at = bb_put_number(line, sizeof line, at, (unsigned)pid);
+		at = bb_put(line, sizeof line, at, "\n");
+		/* Shorter in all than a pipe holds (pipe(7)), so this waits for nobody. */
+		if (write(check->feed, line, at) < 0)
+			bb_close(&check->feed);
+		check->sent++;
+	}
+	/* The others may be held up by their prologs, or the step is being cancelled. */
+	if (check->pid > 0 && !any_runs(check, share))
+		bb_check_finish(check, share);
 }
 
 void bb_check_sit_down(struct bb_share *share, spank_t sp)

@@ -79,6 +79,12 @@ bool bb_alive(pid_t pid)
 	return state && state[1] == ' ' && state[2] != 'Z' && state[2] != 'X';
 }
 
+/* slurmstepd outlives its ranks until nobody holds their standard error any more; who does must not wait for its end. */
+bool bb_wanted(const struct bb_share *share)
+{
+	return bb_alive(share->stepd) && (!share->checked || bb_alive(atomic_load(&share->claimant)));
+}
+
 bool bb_reap(pid_t child, long limit, int *status)
 {
 	int fd = (int)syscall(SYS_pidfd_open, child, 0);

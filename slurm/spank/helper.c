@@ -95,6 +95,7 @@ static void help(struct bb_share *share, const struct bb_request *request, const
 	struct bb_check check = { .pid = -1, .feed = -1 };
 	int leash = -1, err = bb_check_stderr(request);
 
+	share->checked = err >= 0;
 	detach(err);
 	if (obtain(share, request) == 0)
 		leash = bb_holder_start(share, values);

@@ -56,12 +56,12 @@ static void execute(const char *path, int program, bool groups, const struct bb_
 }
 
 /* Hears what the holder has to say; false where it ended or the time limit or the step's end came first. */
-static bool hear(int fd, struct bb_entered *entered, pid_t stepd)
+static bool hear(int fd, struct bb_entered *entered, const struct bb_share *share)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	long limit = bb_now() + ENTER_SECONDS;
 
-	while (bb_now() <= limit && bb_alive(stepd))
+	while (bb_now() <= limit && bb_wanted(share))
 		if (poll(&poll_fd, 1, 1000) > 0)
 			return read(fd, entered, sizeof *entered) == (ssize_t)sizeof *entered;
 	return false;
@@ -72,14 +72,14 @@ static bool attend(struct bb_share *share, pid_t child, int leash, int out, stru
 {
 	char answer = 'n';
 
-	if (!hear(out, entered, share->stepd))
+	if (!hear(out, entered, share))
 		return false;
 	if (entered->told != BB_ASKS_FOR_GROUPS)
 		return true;
 	atomic_store(&share->holder, child);
 	if (bb_groups_mapped(share))
 		answer = BB_MAPPED;
-	return write(leash, &answer, 1) == 1 && hear(out, entered, share->stepd);
+	return write(leash, &answer, 1) == 1 && hear(out, entered, share);
 }
 
 static int judge(struct bb_share *share, const char *path, pid_t child, int leash, int out)

@@ -95,12 +95,12 @@ static void take(struct stream *stream)
 }
 
 /* Reads both streams to their ends; false where the time limit or the step's end came first. */
-static bool drain(struct stream *out, struct stream *err, long limit, pid_t stepd)
+static bool drain(struct stream *out, struct stream *err, long limit, const struct bb_share *share)
 {
 	while (out->fd >= 0 || err->fd >= 0) {
 		struct pollfd polls[2] = { { .fd = out->fd, .events = POLLIN }, { .fd = err->fd, .events = POLLIN } };
 
-		if (bb_now() > limit || !bb_alive(stepd))
+		if (bb_now() > limit || !bb_wanted(share))
 			return false;
 		if (poll(polls, 2, 1000) < 0 && errno != EINTR)
 			return false;
@@ -156,7 +156,7 @@ int bb_plan(struct bb_share *share, const struct bb_request *request)
 	bb_close(&err_pipe[1]);
 	out.fd = out_pipe[0];
 	err.fd = err_pipe[0];
-	complete = drain(&out, &err, limit, share->stepd);
+	complete = drain(&out, &err, limit, share);
 	complete = bb_reap(child, complete ? limit : 0, &status) && complete;
 	bb_close(&out.fd);
 	bb_close(&err.fd);

@@ -68,7 +68,7 @@ struct bb_share {
 	atomic_bool told;         /* a failure is told once a node */
 	_Atomic(const char *) reason; /* why it is broken, where a rank found out: a literal, at one address in all ranks */
 	struct bb_namespaces namespaces;
-	bool checked;             /* BAREBOAT_CHECK=1: each rank takes a seat */
+	bool checked;             /* BAREBOAT_CHECK=1: each rank takes a seat, and the helper holds the first one's stderr */
 	_Atomic uint32_t seated;
 	struct bb_seat seats[BB_SEATS];
 	bool cached;              /* the program came from the cache */
@@ -168,6 +168,8 @@ void bb_futex_wake(_Atomic uint32_t *word);
 /* Leaves BB_WORKING for `state`, which all then agree on; false where another one came first. */
 bool bb_decide(struct bb_share *share, enum bb_state state);
 bool bb_alive(pid_t pid);
+/* Whether the step still waits for its container. */
+bool bb_wanted(const struct bb_share *share);
 /* Waits for a child until bb_now() is `limit`, kills it then, and returns whether it ended by itself.  One that even
  * SIGKILL does not end soon is left to whoever comes after. */
 bool bb_reap(pid_t child, long limit, int *status);
