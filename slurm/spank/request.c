@@ -166,6 +166,8 @@ static void choose_cache(char *path, size_t size, char *const *environment)
 /* The planner's variables, in memory that lives until the application is executed. */
 static char **choose_variables(char *const *environment, char *prologs)
 {
+	/* What the user's environment says of it would come first, and decide plans whose key has only `prologs`. */
+	static const char *const ours[] = { BB_TASK_PROLOGS "=", NULL };
 	size_t count = 0;
 	char **chosen;
 
@@ -176,7 +178,7 @@ static char **choose_variables(char *const *environment, char *prologs)
 		return NULL;
 	count = 0;
 	for (; *environment; environment++)
-		if (starts(*environment, for_planner))
+		if (starts(*environment, for_planner) && !starts(*environment, ours))
 			chosen[count++] = *environment;
 	chosen[count] = prologs;
 	return chosen;

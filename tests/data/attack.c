@@ -8,7 +8,7 @@
  *   trace PID              ptrace(2)s it
  *   swap A B               exchanges the two names until it is ended
  *   within PID COMMAND...  does the command in the user and mount namespaces of PID, with all their capabilities
- *   forge TOLD PID USER MNT  waits for a bareboat-enter --hold of its user's, and speaks in its name */
+ *   forge TOLD PID USER MNT  waits for a bareboat-enter --hold of its user's, and speaks in its name (PID may be "holder") */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -84,7 +84,7 @@ static int swap(const char *left, const char *right)
 }
 
 /* The standard output of a bareboat-enter --hold of this user's; -1 where there is none now. */
-static int find_holder(void)
+static int find_holder(pid_t *pid)
 {
 	DIR *processes = opendir("/proc");
 	struct dirent *entry;
@@ -101,6 +101,7 @@ static int find_holder(void)
 		if (fd < 0)
 			continue;
 		if (read(fd, line, sizeof line - 1) > 0 && !strcmp(line + strlen(line) + 1, "--hold")) {
+			*pid = atoi(entry->d_name);
 			snprintf(path, sizeof path, "/proc/%s/fd/1", entry->d_name);
 			found = open(path, O_WRONLY | O_NONBLOCK);
 		}
@@ -113,6 +114,7 @@ static int find_holder(void)
 static int forge(char **words)
 {
 	struct bb_entered message = { .told = (enum bb_told)atoi(words[0]) };
+	pid_t holder = 0;
 	int fd;
 
 	memset(message.err.operation, 'O', sizeof message.err.operation);
@@ -123,8 +125,10 @@ static int forge(char **words)
 	message.namespaces.mnt = strtoull(words[3], NULL, 10);
 	puts("ready");
 	fflush(stdout);
-	while ((fd = find_holder()) < 0)
+	while ((fd = find_holder(&holder)) < 0)
 		;
+	if (!strcmp(words[1], "holder"))
+		message.namespaces.pid = holder;
 	return tell("forge", "a message", write(fd, &message, sizeof message) == sizeof message ? 0 : -1);
 }
 

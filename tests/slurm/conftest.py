@@ -12,6 +12,7 @@ from steps import Run, Srun
 
 from slurm.install import install
 from slurm.testbed import Testbed
+from slurm.testbed.account import temporary_user
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +50,31 @@ def tiny(shared_path: Path) -> Path:
     for name in ("sh", "ls", "cat", "touch", "wc", "pwd", "sleep", "true"):
         (root / "bin" / name).symlink_to("busybox")
     return root
+
+
+@pytest.fixture
+def hostile(tiny: Path, attack: Path) -> Path:
+    """The tiny image with the attacker's program, and a mark to know it by."""
+    shutil.copy(attack, tiny / "bin/attack")
+    (tiny / "mark").write_text("the image's\n")
+    return tiny
+
+
+@pytest.fixture(scope="session")
+def other() -> Iterator[pwd.struct_passwd]:
+    """Somebody else, with a home that is closed to the user."""
+    with temporary_user("bareboat-test-other") as account:
+        Path(account.pw_dir).chmod(0o700)
+        Path(account.pw_dir, "file").write_text("theirs\n")
+        yield account
+
+
+@pytest.fixture
+def nodes_stay(cluster: Testbed) -> Iterator[None]:
+    """Fails a test that drains a node or takes it down."""
+    yield
+    states = set(cluster.run(["sinfo", "-h", "-o", "%T"]).stdout.split())
+    assert states <= {"idle", "completing", "mixed", "allocated"}
 
 
 @pytest.fixture

@@ -10,40 +10,15 @@ import pwd
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from steps import Srun, good, refused
 
-from slurm.testbed import Testbed
-from slurm.testbed.account import temporary_user
-
 NONE = "0" * 16
 
 
-@pytest.fixture(autouse=True)
-def _no_node_is_drained(cluster: Testbed) -> Iterator[None]:
-    yield
-    states = cluster.run(["sinfo", "-h", "-o", "%T"]).stdout.split()
-    assert set(states) <= {"idle", "completing", "mixed", "allocated"}
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[pwd.struct_passwd]:
-    """Somebody else, with a home that is closed to the attacker."""
-    with temporary_user("bareboat-test-other") as account:
-        Path(account.pw_dir).chmod(0o700)
-        Path(account.pw_dir, "file").write_text("theirs\n")
-        yield account
-
-
-@pytest.fixture
-def hostile(tiny: Path, attack: Path) -> Path:
-    """The tiny image with the attacker's program, and a mark to know it by."""
-    shutil.copy(attack, tiny / "bin/attack")
-    (tiny / "mark").write_text("the image's\n")
-    return tiny
+pytestmark = pytest.mark.usefixtures("nodes_stay")
 
 
 def test_setuid_and_capable_files_and_device_nodes(
