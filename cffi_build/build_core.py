@@ -18,15 +18,13 @@ ffibuilder.cdef("""
     struct bb_program { const char *data; size_t size; size_t first; const struct bb_value *values; };
     int bb_program_check(const char *data, size_t size, struct bb_err *err);
     int bb_program_open(struct bb_program *program, const char *data, size_t size, struct bb_err *err);
-    struct bb_mapper;
-    int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, struct bb_err *err);
     struct bb_entry { bool cacheable; const char *guards; const char *program; size_t program_size; };
     int bb_entry_open(struct bb_entry *entry, const char *data, size_t size, struct bb_err *err);
     void bb_err_text(const struct bb_err *err, char *text, size_t size);
 """)
 ffibuilder.set_source(
     "launcher._core",
-    '#include "enter.h"\n#include "entry.h"\n#include "program.h"\n',
+    '#include "entry.h"\n#include "program.h"\n',
     sources=sorted(str(path) for path in CORE.glob("*.c")),
     depends=sorted(str(path) for path in CORE.glob("*.h")),
     include_dirs=[str(CORE)],

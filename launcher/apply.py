@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +56,34 @@ def run(program: bytes, argv: Sequence[str]) -> NoReturn:
         raise BareboatError(f"cannot execute {enter}: {error.strerror}") from error
     finally:
         os.close(fd)
+
+
+def show(image: str, server: str) -> int:
+    """Mount the squashfs file ``image`` by the FUSE server ``server``, for this process to read.
+
+    Returns a descriptor of the mount's root; the mount lasts, and the server runs, until it is closed.
+    Raises BareboatError with the core's reason.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    enter = find_enter()
+    with ours:
+        with theirs:
+            try:
+                process = subprocess.Popen(
+                    [enter, "--show", image, server],
+                    stdin=subprocess.DEVNULL,
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.PIPE,
+                )
+            except OSError as error:
+                raise BareboatError(f"cannot execute {enter}: {error.strerror}") from error
+        with process:
+            _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+            said = process.communicate()[1]
+    if descriptors:
+        return descriptors[0]
+    text = said.decode("utf-8", "surrogateescape").strip().removeprefix("bareboat: ")
+    raise BareboatError(text or f"{enter} ended without mounting {image}")
 
 
 def find_enter() -> str:

@@ -64,6 +64,7 @@ class SiteConfig:
     network_types: tuple[str, ...] = NETWORK_TYPES
     mpi_mode: MpiMode = MpiMode.AUTO
     mpi_prefixes: tuple[str, ...] = ()
+    squashfuse: str = ""
     passed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
     max_mounts: int = 64
@@ -198,6 +199,12 @@ def _paths(value: object) -> tuple[str, ...]:
     return texts
 
 
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return value
+
+
 def _types(value: object) -> tuple[str, ...]:
     texts = _texts(value)
     for text in texts:
@@ -233,6 +240,7 @@ def _mode(value: object) -> MpiMode:
 _KEYS: dict[str, dict[str, Callable[[object], object]]] = {
     "view": {**{view.value: _boolean for view in View}, "mounts": _mounts, "network-types": _types},
     "mpi": {"mode": _mode, "prefixes": _paths},
+    "image": {"squashfuse": _path},
     "environment": {"pass": _names, "deny": _names},
     "limits": {"mounts": _count},
 }
@@ -242,6 +250,7 @@ _FIELDS = {
     "view.network-types": "network_types",
     "mpi.mode": "mpi_mode",
     "mpi.prefixes": "mpi_prefixes",
+    "image.squashfuse": "squashfuse",
     "environment.pass": "passed",
     "environment.deny": "denied",
     "limits.mounts": "max_mounts",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from launcher.apply import check, find_enter
 from launcher.config import find_config, read_config
 from launcher.errors import BareboatError
 from launcher.host import read_max_user_namespaces
+from launcher.image.root import find_server
 from launcher.namespaces import Failure, try_mount, try_overlay
 from launcher.program import Operation, Verb, encode
 
@@ -53,10 +55,9 @@ def examine(environment: Mapping[str, str], *, config: str | None = None) -> tup
         _check_configuration(environment, config),
         _check_mpi(environment, config),
         check_filesystem(_read("/proc/filesystems"), "squashfs"),
-        _check_device(
-            "/dev/loop-control", "loop devices", "squashfs images (a later release)", "modprobe loop"
-        ),
-        _check_device("/dev/fuse", "FUSE", "images without loop devices (a later release)", "modprobe fuse"),
+        _check_device("/dev/loop-control", "loop devices", "squashfs images of the store", "modprobe loop"),
+        check_fuse(_mode_of("/dev/fuse")),
+        _check_server(environment, config),
         check_plugin(slurm, read_plugstack(slurm) if slurm else ()),
         check_oci(slurm),
     )
@@ -129,7 +130,7 @@ def check_filesystem(filesystems: str, name: str) -> Check:
     """Judge whether the kernel knows a file system, by the text of /proc/filesystems."""
     if name in filesystems.split():
         return Check(name, Status.OK, "the kernel can mount it")
-    text = "the kernel does not know it now; squashfs images (a later release) want it"
+    text = "the kernel does not know it now; squashfs images of the store want it"
     return Check(name, Status.NOTE, text, f"modprobe {name}")
 
 
@@ -248,6 +249,36 @@ def _check_mpi(environment: Mapping[str, str], option: str | None) -> Check:
         )
     mend = "install one, or name its prefix in the configuration: [mpi] prefixes"
     return Check("host MPI", Status.NOTE, "none was found: MPI images run only with BAREBOAT_MPI=image", mend)
+
+
+def check_fuse(mode: int | None) -> Check:
+    """Judge /dev/fuse by its permissions, None where it is missing: users have to open it."""
+    if mode is None:
+        text = "/dev/fuse does not exist; squashfs images that are in no store want it"
+        return Check("FUSE", Status.NOTE, text, "modprobe fuse")
+    if mode & 0o006 != 0o006:
+        text = f"/dev/fuse is closed to users (mode {mode:04o}); squashfs images that are in no store want it"
+        return Check("FUSE", Status.NOTE, text, "chmod 666 /dev/fuse, by a udev rule")
+    return Check("FUSE", Status.OK, "/dev/fuse")
+
+
+def _mode_of(path: str) -> int | None:
+    try:
+        return stat.S_IMODE(Path(path).stat().st_mode)
+    except OSError:
+        return None
+
+
+def _check_server(environment: Mapping[str, str], option: str | None) -> Check:
+    path, asked = find_config(environment, option=option)
+    try:
+        named = read_config(path, required=asked).squashfuse
+    except BareboatError as error:
+        return Check("squashfuse", Status.FAILED, str(error), error.hint)
+    if server := find_server(named):
+        return Check("squashfuse", Status.OK, server)
+    text = f"{named or 'squashfuse_ll'} is not there; squashfs images that are in no store want it"
+    return Check("squashfuse", Status.NOTE, text, "install squashfuse")
 
 
 def _check_device(path: str, name: str, use: str, mend: str) -> Check:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from launcher.plan import ENVIRONMENT_VERBS, FILE_VERBS, MOUNT_VERBS, MpiDecision, Plan
-from launcher.program import Operation, Verb
+from launcher.program import ROOT_VERBS, Operation, Verb
 
 SCHEMA = 1
 """Version of the JSON form; it grows when a reader of the old one would go wrong."""
@@ -107,7 +107,7 @@ def _mount_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 def _mount(op: Operation) -> tuple[str, str, str]:
     """Say where an operation mounts, how, and from where."""
-    if op.verb is Verb.ROOT_DIR:
+    if op.verb in ROOT_VERBS:
         return "/", "ro", op.args[0]
     if op.verb is Verb.TMPFS:
         return op.args[0], "rw", "tmpfs"

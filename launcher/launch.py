@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from launcher.config import find_config, read_config
+from launcher.config import SiteConfig, find_config, read_config
 from launcher.environment import apply_environment, plan_environment
 from launcher.errors import BareboatError, NotExecutableError, NotFoundError
 from launcher.host import HostFacts, probe_host
 from launcher.image.executable import find_executable
-from launcher.image.facts import check_machine, probe_root
-from launcher.image.reference import resolve_reference
+from launcher.image.facts import ImageFacts, check_machine, probe_root
+from launcher.image.reference import Image, ImageKind, resolve_reference
+from launcher.image.root import Root, find_server, open_root
 from launcher.layout import (
     Layout,
     beneath,
@@ -25,7 +26,7 @@ from launcher.layout import (
 from launcher.mpi import decide_mpi
 from launcher.plan import Plan, make_plan
 from launcher.program import Operation, Verb
-from launcher.request import make_request
+from launcher.request import Request, make_request
 from mpi_abi.guards import Recorder
 from mpi_abi.rootfs import RootView
 
@@ -54,6 +55,7 @@ def prepare(
     others: tuple[str, ...] = (),
     needs_program: bool = True,
     recorder: Recorder | None = None,
+    mount: int | None = None,
 ) -> Plan:
     """Probe, judge and plan one launch, changing nothing.
 
@@ -61,6 +63,7 @@ def prepare(
     be run, ``needs_program`` makes that an error; else it becomes a warning of the plan, and whoever executes
     the program reports it.  With a ``recorder``, the plan keeps its placeholders, and what it was decided by
     is left there: where that has no obstacles, the plan holds for every later step with the same request.
+    ``mount`` is a descriptor of the image, where that is a file and somebody has mounted it.
     Raises BareboatError (or UsageError, NotFoundError, NotExecutableError) with the reason and a hint.
     """
     options = options or Options()
@@ -76,61 +79,95 @@ def prepare(
         mpi=options.mpi,
         without=options.without,
     )
-    directory = resolve_reference(request.image, cwd=request.cwd, recorder=recorder)
-    once = step_paths(request, step)
+    found = resolve_reference(request.image, cwd=request.cwd, recorder=recorder)
+    server = find_server(config.squashfuse, recorder=recorder) if found.kind is ImageKind.SQUASHFS else ""
     host = probe_host(
-        host_paths(request, config, step), home=environment.get("HOME", ""), once=once, recorder=recorder
-    )
-    _require_namespaces(host)
-    facts = probe_root(
-        RootView(directory.path, recorder=recorder),
-        name=directory.name,
-        path=directory.path,
-        paths=image_paths(request, config, host),
-        once=(*once, *network_paths(config, host)),
-    )
-    check_machine(facts, host.machine)
-    layout = lay_out(request, config, host, facts, step)
-    view = RootView(directory.path, layout.binds(), recorder=recorder)
-    inside = apply_environment(plan_environment(request, config, facts), environment)
-    found, problems = [], []
-    for name in (*request.program[:1], *others):
-        try:
-            found.append(
-                find_executable(
-                    view, name, search=inside.get("PATH", ""), cwd=layout.cwd, machine=facts.machine
-                ).path
-            )
-        except (NotFoundError, NotExecutableError) as error:
-            if needs_program:
-                raise
-            problems.append(f"{error}; {error.hint}" if error.hint else str(error))
-    mpi = decide_mpi(
-        view,
-        request.mpi,
-        config,
-        image=directory.path,
-        programs=tuple(found),
-        environment=inside,
-        step=step,
+        host_paths(request, config, step),
+        home=environment.get("HOME", ""),
+        once=step_paths(request, step),
         recorder=recorder,
     )
-    plan = make_plan(
-        request,
-        config,
-        facts,
-        layout,
-        mpi,
-        program=found[0] if found else "",
-        missing=_missing_mount_points(directory.path, layout) if recorder is None else (),
-        warnings=tuple(dict.fromkeys(problems)),
-        placeholders=recorder is not None,
-    )
+    _require_namespaces(host)
+    with open_root(found, server=server, mount=mount) as root:
+        launch = _Launch(request, config, host, found, server, root, step, recorder)
+        plan, layout = launch.plan(others=others, needs_program=needs_program)
     if recorder is not None:
         _note_obstacles(recorder, plan, layout)
         if set(config.passed) - set(request.passed):
             recorder.forbid("the site passes on variables that are no part of the request")
     return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """What is known once the image is open."""
+
+    request: Request
+    config: SiteConfig
+    host: HostFacts
+    image: Image
+    server: str
+    root: Root
+    step: StepFacts | None
+    recorder: Recorder | None
+
+    def plan(self, *, others: tuple[str, ...], needs_program: bool) -> tuple[Plan, Layout]:
+        """Probe the image, judge, and plan."""
+        request, config, host, step, recorder = (
+            self.request, self.config, self.host, self.step, self.recorder,
+        )  # fmt: skip
+        facts = probe_root(
+            self.root.view(recorder=recorder),
+            self.image,
+            paths=image_paths(request, config, host),
+            once=(*step_paths(request, step), *network_paths(config, host)),
+        )
+        check_machine(facts, host.machine)
+        layout = lay_out(request, config, host, facts, step, server=self.server)
+        view = self.root.view(layout.binds(), recorder=recorder)
+        inside = apply_environment(plan_environment(request, config, facts), request.environment)
+        names = (*request.program[:1], *others)
+        found, problems = _find_programs(
+            view, names, needed=needs_program, search=inside.get("PATH", ""), cwd=layout.cwd, facts=facts
+        )
+        mpi = decide_mpi(
+            view,
+            request.mpi,
+            config,
+            image=facts.path,
+            programs=found,
+            environment=inside,
+            step=step,
+            recorder=recorder,
+        )
+        plan = make_plan(
+            request,
+            config,
+            facts,
+            layout,
+            mpi,
+            program=found[0] if found else "",
+            missing=_missing_mount_points(self.root.view(), layout) if recorder is None else (),
+            warnings=problems,
+            placeholders=recorder is not None,
+        )
+        return plan, layout
+
+
+def _find_programs(
+    view: RootView, names: Iterable[str], *, needed: bool, search: str, cwd: str, facts: ImageFacts
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find programs in the container: their paths, and what is to be told of those that cannot be run."""
+    found, problems = [], []
+    for name in names:
+        try:
+            program = find_executable(view, name, search=search, cwd=cwd, machine=facts.machine)
+            found.append(program.path)
+        except (NotFoundError, NotExecutableError) as error:
+            if needed:
+                raise
+            problems.append(f"{error}; {error.hint}" if error.hint else str(error))
+    return tuple(found), tuple(dict.fromkeys(problems))
 
 
 def _note_obstacles(recorder: Recorder, plan: Plan, layout: Layout) -> None:
@@ -155,9 +192,8 @@ def _require_namespaces(host: HostFacts) -> None:
         )
 
 
-def _missing_mount_points(image: str, layout: Layout) -> tuple[str, ...]:
+def _missing_mount_points(view: RootView, layout: Layout) -> tuple[str, ...]:
     """List the mount points that the image lacks and that the core makes on an overlay."""
-    view = RootView(image)
     targets = [_target(operation) for operation in layout.resolved.operations] + [
         mount.target for mount in layout.network
     ]

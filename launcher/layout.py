@@ -12,8 +12,10 @@ from typing import Protocol
 
 from launcher.config import SiteConfig, View
 from launcher.errors import BareboatError
-from launcher.host import ZONEINFO, HostFacts, MountPoint, User, mounts_of_types
+from launcher.host import ZONEINFO, HostFacts, MountPoint, mounts_of_types
+from launcher.identity import group_text, passwd_text
 from launcher.image.facts import ImageFacts
+from launcher.image.reference import ImageKind
 from launcher.placeholders import FLAGS, Placeholder, Resolved, is_placeholder, read_values, resolve
 from launcher.program import Operation, Origin, Verb
 from launcher.request import Request
@@ -73,14 +75,21 @@ class Layout:
 
 
 def lay_out(
-    request: Request, config: SiteConfig, host: HostFacts, image: ImageFacts, step: Step | None
+    request: Request,
+    config: SiteConfig,
+    host: HostFacts,
+    image: ImageFacts,
+    step: Step | None,
+    *,
+    server: str = "",
 ) -> Layout:
-    """Decide the mounts.
+    """Decide the mounts.  ``server`` is the FUSE server for an image that is a file, "" for none.
 
     ``host.present`` and ``image.present`` must have been asked about ``host_paths`` and ``image_paths``.
     Raises BareboatError for a mount of the user whose source is missing.
     """
     work = _Work(request, config, host, image)
+    work.root(server)
     work.kernel()
     work.own_directories()
     work.network_mounts()
@@ -147,9 +156,7 @@ class _Work:
 
     def __init__(self, request: Request, config: SiteConfig, host: HostFacts, image: ImageFacts) -> None:
         self.request, self.config, self.host, self.image = request, config, host, image
-        self.operations: list[Operation] = [
-            Operation(Verb.ROOT_DIR, (image.path,), "the image, read-only", Origin.USER)
-        ]
+        self.operations: list[Operation] = []
         self.environment: list[Operation] = []
         self.notes: list[str] = []
         self.warnings: list[str] = []
@@ -217,6 +224,15 @@ class _Work:
             elif operation.verb is Verb.TMPFS and beneath(path, operation.args[0]):
                 shown = False
         return shown
+
+    def root(self, server: str) -> None:
+        path, reason = self.image.path, "the image, read-only"
+        if self.image.kind is ImageKind.SQUASHFS:
+            by = f"by the kernel from the site's store, else by {server or 'nothing: no squashfuse_ll'}"
+            operation = Operation(Verb.ROOT_SQUASHFS, (path, server), f"{reason}; {by}", Origin.USER)
+        else:
+            operation = Operation(Verb.ROOT_DIR, (path,), reason, Origin.USER)
+        self.operations.append(operation)
 
     def kernel(self) -> None:
         for view, path, reason in _KERNEL:
@@ -371,26 +387,3 @@ class _Work:
 def beneath(path: str, top: str) -> bool:
     """Whether ``path`` is ``top`` or lies in it.  Both are absolute and without ``..``."""
     return top in {"/", path} or path.startswith(top.rstrip("/") + "/")
-
-
-def passwd_text(text: str, user: User, shell: str) -> str:
-    """Put the user into the text of a passwd file, in place of those of that name or number (passwd(5))."""
-    line = ":".join([user.name, "x", str(user.uid), str(user.gid), user.gecos, user.home or "/", shell])
-    return _merge(text, [(user.name, user.uid, line)])
-
-
-def group_text(text: str, user: User) -> str:
-    """Put the user's groups into the text of a group file, in place of their namesakes (group(5))."""
-    return _merge(text, [(name, gid, f"{name}:x:{gid}:") for gid, name in user.groups])
-
-
-def _merge(text: str, entries: Iterable[tuple[str, int, str]]) -> str:
-    entries = tuple(entries)
-    names = {name for name, _, _ in entries}
-    numbers = {str(number) for _, number, _ in entries}
-    kept = []
-    for line in text.split("\n"):
-        fields = line.split(":")
-        if line and fields[0] not in names and (len(fields) < 3 or fields[2] not in numbers):
-            kept.append(line)
-    return "".join(f"{line}\n" for line in [*kept, *(line for _, _, line in entries)])

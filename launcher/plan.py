@@ -13,7 +13,7 @@ from launcher.config import MpiMode, SiteConfig
 from launcher.environment import apply_environment, plan_environment
 from launcher.image.facts import ImageFacts
 from launcher.layout import PRIVATE, Layout
-from launcher.program import Operation, Origin, Verb, encode
+from launcher.program import ROOT_VERBS, Operation, Origin, Verb, encode
 from launcher.request import Request
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MPI_DIR = f"{PRIVATE}/mpi"
 """Directory of the container in which the host's MPI lies."""
 
-MOUNT_VERBS = frozenset({Verb.ROOT_DIR, Verb.BIND, Verb.BIND_FSTYPES, Verb.TMPFS})
+MOUNT_VERBS = ROOT_VERBS | {Verb.BIND, Verb.BIND_FSTYPES, Verb.TMPFS}
 FILE_VERBS = frozenset({Verb.FILE, Verb.SYMLINK})
 ENVIRONMENT_VERBS = frozenset(
     {Verb.ENV_SET, Verb.ENV_DEFAULT, Verb.ENV_UNSET, Verb.ENV_PREPEND, Verb.ENV_APPEND}

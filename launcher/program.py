@@ -26,6 +26,7 @@ class Verb(StrEnum):
     """What one operation does.  Mount operations run in their order."""
 
     ROOT_DIR = "root-dir"
+    ROOT_SQUASHFS = "root-squashfs"
     BIND = "bind"
     BIND_FSTYPES = "bind-fstypes"
     TMPFS = "tmpfs"
@@ -38,6 +39,10 @@ class Verb(StrEnum):
     ENV_APPEND = "env-append"
     CWD = "cwd"
     NO_NEW_PRIVS = "no-new-privs"
+
+
+ROOT_VERBS = frozenset({Verb.ROOT_DIR, Verb.ROOT_SQUASHFS})
+"""One of these makes the root."""
 
 
 class Origin(StrEnum):
@@ -110,6 +115,11 @@ class _Argument:
 
 _PLACE = 'an absolute path of less than 4096 bytes or a placeholder "%{NAME}"'
 _ROOT = _Argument("path", "an absolute path of less than 4096 bytes", _is_path)
+_SERVER = _Argument(
+    "server",
+    "an absolute path of less than 4096 bytes, or nothing",
+    lambda text: not text or _is_path(text),
+)
 _SOURCE = _Argument("source", _PLACE, _is_place)
 _TARGET = _Argument("target", _PLACE, _is_place)
 _PATH = _Argument("path", _PLACE, _is_place)
@@ -124,6 +134,7 @@ _FREE = _Argument("value", "anything", _is_anything)
 
 SIGNATURES: dict[Verb, tuple[_Argument, ...]] = {
     Verb.ROOT_DIR: (_ROOT,),
+    Verb.ROOT_SQUASHFS: (_ROOT, _SERVER),
     Verb.BIND: (_SOURCE, _TARGET, _FLAGS),
     Verb.BIND_FSTYPES: (_TYPES, _FLAGS),
     Verb.TMPFS: (_TARGET, _FREE),
@@ -196,8 +207,8 @@ def decode(data: bytes) -> tuple[Operation, ...]:
 
 def _check_root(operations: Sequence[Operation]) -> None:
     """Raise BareboatError unless the first operation, and only that, makes the root."""
-    if [at for at, operation in enumerate(operations) if operation.verb is Verb.ROOT_DIR] != [0]:
-        raise BareboatError("a malformed program: root-dir must come first and once")
+    if [at for at, operation in enumerate(operations) if operation.verb in ROOT_VERBS] != [0]:
+        raise BareboatError("a malformed program: the root must come first and once")
 
 
 def _read(strings: list[str], index: int) -> Operation:

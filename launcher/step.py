@@ -1,6 +1,7 @@
-"""Entry of the SPANK plugin: ``python -I -m launcher.step -- ARGV...``, once per node and step, as the user.
+"""Entry of the SPANK plugin: ``python -I -m launcher.step MOUNT ARGV...``, per node and step, as the user.
 
-The environment and the working directory are the task's.  Standard output gets the entry, standard
+MOUNT is the descriptor of an image that root has mounted, "--" where there is none.  The environment and the
+working directory are the task's.  Standard output gets the entry, standard
 error warnings or the one message of a failure, which the plugin passes on to the user.
 """
 
@@ -23,9 +24,12 @@ _MULTI_PROG = "SLURM_BAREBOAT_MULTI_PROG"
 
 
 def make_entry(
-    argv: Sequence[str], *, environment: Mapping[str, str], cwd: str
+    argv: Sequence[str], *, environment: Mapping[str, str], cwd: str, mount: int | None = None
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Plan the step's container: the entry's bytes (``launcher.entry``), and the warnings."""
+    """Plan the step's container: the entry's bytes (``launcher.entry``), and the warnings.
+
+    ``mount`` is a descriptor of the image, where that is a file that root has mounted.
+    """
     image = environment.get("SLURM_CONTAINER", "")
     if not image:
         raise BareboatError(
@@ -48,6 +52,7 @@ def make_entry(
         others=tuple(others),
         needs_program=False,
         recorder=recorder,
+        mount=mount,
     )
     entry = encode_entry(plan.encode(), recorder.guards, cacheable=not recorder.obstacles)
     return entry, plan.warnings
@@ -66,9 +71,10 @@ def programs(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[str, 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the entry; returns its exit code."""
-    argv = tuple(arguments[1:] if arguments[:1] == ["--"] else arguments)
+    mount, *argv = arguments
+    given = int(mount) if mount.isdecimal() else None
     try:
-        entry, warnings = make_entry(argv, environment=os.environ, cwd=str(Path.cwd()))
+        entry, warnings = make_entry(argv, environment=os.environ, cwd=str(Path.cwd()), mount=given)
     except known_errors() as error:
         sys.stderr.write(describe(error))
         return 125

@@ -49,13 +49,20 @@ class RootView:
     """The tree below ``root`` with host directories bound into it.  Reads; never executes, never writes.
 
     ``binds`` are pairs (container path, host path).  Answers are remembered: a view is for one decision.
-    What the answers depend on is left with ``recorder``.
+    What the answers depend on is left with ``recorder``.  A ``sealed`` root is that of a file, which whoever
+    asks guards as a whole: what is in it leaves no guards.  It may be a path of /proc/self/fd.
     """
 
     def __init__(
-        self, root: str, binds: tuple[tuple[str, str], ...] = (), *, recorder: Recorder | None = None
+        self,
+        root: str,
+        binds: tuple[tuple[str, str], ...] = (),
+        *,
+        recorder: Recorder | None = None,
+        sealed: bool = False,
     ) -> None:
-        self.root = os.path.realpath(root)
+        self.root = root if sealed else os.path.realpath(root)
+        self.sealed = sealed
         self.recorder = recorder
         # As it was named: a guard of what lies behind a link must notice when that leads elsewhere.
         self._named = os.path.abspath(root).rstrip("/")  # noqa: PTH100
@@ -74,6 +81,10 @@ class RootView:
             parts = split_path(place)
             self._above_binds.update("/" + "/".join(parts[:n]) for n in range(len(parts)))
             self._seen.clear()
+
+    def alone(self) -> RootView:
+        """The root itself, without binds, for questions that leave no guards."""
+        return RootView(self.root, sealed=self.sealed)
 
     def resolve(self, path: str) -> str | None:
         """Container path -> host path of the real file; None if missing, unreadable or a loop of links."""
@@ -101,7 +112,7 @@ class RootView:
         Not in what is bound: a user's directories change all the time, and there each name is guarded alone.
         """
         walk = self._walk(path)
-        if self.recorder is None or walk.real is None or self._bind_of(walk.real):
+        if self.recorder is None or walk.real is None or self._bind_of(walk.real) or self.sealed:
             return
         status = self._status(walk.real)
         if status is not None:
@@ -165,7 +176,8 @@ class RootView:
                 self._seen[real] = os.lstat(self._host(real))
             except OSError as error:
                 self._seen[real] = None
-                if self.recorder is not None and error.errno not in (ENOENT, ENOTDIR):
+                missing = error.errno in (ENOENT, ENOTDIR)
+                if self.recorder is not None and not missing and not self._is_sealed(real):
                     self.recorder.forbid(f"{self._host(real)}: {error.strerror}")
         return self._seen[real]
 
@@ -227,6 +239,10 @@ class RootView:
 
     # -- guards ----------------------------------------------------------------------------------------------
 
+    def _is_sealed(self, real: str) -> bool:
+        """Whether what is at a container path without links cannot change while the image's file does not."""
+        return self.sealed and not self._bind_of(real)
+
     def _guard_path(self, walk: _Walk) -> str:
         """The host path to guard: as asked where the kernel goes the same way, else behind all links."""
         if walk.plain:
@@ -236,6 +252,8 @@ class RootView:
     def _record_turns(self, recorder: Recorder, walk: _Walk) -> None:
         """Guard each turn of the way, unless one question to the kernel covers them all."""
         for turn in () if walk.plain else walk.turns:
+            if self._is_sealed(turn):
+                continue
             status, path = self._status(turn), self._guarded_place(turn)
             if status is not None and stat.S_ISLNK(status.st_mode):
                 recorder.link(path, status)
@@ -249,6 +267,8 @@ class RootView:
 
     def _record(self, recorder: Recorder, walk: _Walk, *, content: bool = True) -> None:
         self._record_turns(recorder, walk)
+        if self._is_sealed(walk.real or walk.lost):
+            return
         guard = self._guard_path(walk)
         status = self._status(walk.real or walk.lost) if walk.real or walk.lost else None
         if walk.real is None and walk.lost and status is None:
@@ -267,5 +287,5 @@ class RootView:
     def _list(self, recorder: Recorder, path: str) -> None:
         walk = self._walk(path)
         status = self._status(walk.real) if walk.real else None
-        if status is not None:
+        if status is not None and not self._is_sealed(walk.real or ""):
             recorder.same(self._guard_path(walk), status)

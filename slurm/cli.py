@@ -45,6 +45,14 @@ def _extra(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, 
     help="Load bareboat's plugin from this installed prefix.",
 )
 @click.option(
+    "--store",
+    "stores",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    multiple=True,
+    metavar="DIR",
+    help="Have the kernel mount the squashfs images of this directory of root's.",
+)
+@click.option(
     "--set", "extra", multiple=True, metavar="KEY=VALUE", callback=_extra, help="A line of slurm.conf."
 )
 def up(
@@ -55,6 +63,7 @@ def up(
     cpus: int,
     job_container: bool,
     plugin: Path | None,
+    stores: tuple[Path, ...],
     extra: dict[str, str],
 ) -> None:
     """Start a testbed; returns when every node is idle."""
@@ -67,6 +76,7 @@ def up(
         cpus=cpus,
         job_container=job_container,
         plugin=None if plugin is None else plugin.absolute(),
+        stores=[store.absolute() for store in stores],
         extra=extra,
         progress=lambda text: click.echo(f"testbed: {text}", err=True),
     )
@@ -152,6 +162,15 @@ _prefix = click.option(
     help="Gets the plugin's line (default: beside slurm.conf, found by SLURM_CONF or in /etc/slurm).",
 )
 @click.option(
+    "--store",
+    "stores",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    multiple=True,
+    metavar="DIR",
+    help="Have the kernel mount the squashfs images of this directory of root's "
+    "(default: those that the line names already, else /var/lib/bareboat/store).",
+)
+@click.option(
     "--slurm-include",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     metavar="DIR",
@@ -164,7 +183,12 @@ _prefix = click.option(
     help="The Python to stand on: root's, readable by all (default: the one under this command).",
 )
 def install(
-    *, prefix: Path | None, plugstack: Path | None, slurm_include: Path | None, python: Path | None
+    *,
+    prefix: Path | None,
+    plugstack: Path | None,
+    stores: tuple[Path, ...],
+    slurm_include: Path | None,
+    python: Path | None,
 ) -> None:
     """Install bareboat and its Slurm plugin, built for the Slurm of this site.
 
@@ -178,6 +202,7 @@ def install(
         work.default_prefix() if prefix is None else prefix.absolute(),
         environment=os.environ,
         plugstack_file=None if plugstack is None else plugstack.absolute(),
+        stores=[store.absolute() for store in stores],
         slurm_include=None if slurm_include is None else slurm_include.absolute(),
         python=None if python is None else python.absolute(),
         progress=lambda text: click.echo(f"install: {text}", err=True),

@@ -12,9 +12,10 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def install(
     *,
     environment: Mapping[str, str],
     plugstack_file: Path | None = None,
+    stores: Sequence[Path] = (),
     slurm_include: Path | None = None,
     python: Path | None = None,
     progress: Callable[[str], None] = lambda _text: None,
@@ -58,6 +60,8 @@ def install(
         prefix: a directory of its own.
         environment: may name slurm.conf by SLURM_CONF.
         plugstack_file: gets the plugin's line; found by slurm.conf if not given.
+        stores: directories of root's, whose squashfs images the kernel mounts; those that the line names
+            already if none are given.
         slurm_include: directory that holds slurm/spank.h.
         python: the interpreter below the installation; the one below the running copy if not given.
         progress: told in a few words what is being done.
@@ -68,6 +72,9 @@ def install(
     _require_root("installed")
     check_prefix(prefix)
     file = plugstack_file or plugstack.find(environment)
+    for store in stores:
+        _check_store(store)
+        _refuse_included_line(file)
     _refuse_other_bareboat(file, prefix)
     _refuse_other_slurm(file, prefix)
     interpreter = build.find_interpreter(python)
@@ -91,7 +98,7 @@ def install(
         build.set_modes(stage)
         progress(f"putting it into {prefix}")
         _swap(stage, prefix)
-    _write_line(file, prefix)
+    _write_line(file, prefix, stores)
     return record
 
 
@@ -245,13 +252,36 @@ def _swap(stage: Path, prefix: Path) -> None:
     aside.rename(stage)
 
 
-def _write_line(file: Path, prefix: Path) -> None:
+def _check_store(store: Path) -> None:
+    """Refuse what the plugin would not use: see ``open_trusted`` in slurm/spank/store.c."""
+    hint = "a store is a directory of root's, and so is each above it, writable by nobody else"
+    if re.search(r"[\s#]", str(store)):
+        raise SlurmError(f"{store} cannot stand in plugstack.conf: it has a blank or a #", hint=hint)
+    if store.resolve() != store:
+        raise SlurmError(f"{store} is not a path without links: it is {store.resolve()}", hint=hint)
+    for component in (*reversed(store.parents), store):
+        status = component.stat()
+        if status.st_uid != 0 or status.st_mode & 0o022 or not status.st_mode & stat.S_IXOTH:
+            text = f"{component} is of user {status.st_uid}, mode {status.st_mode & 0o7777:04o}"
+            raise SlurmError(f"{store} cannot be a store: {text}", hint=hint)
+
+
+def _refuse_included_line(file: Path) -> None:
+    for entry in plugstack.bareboats(plugstack.read_entries(file) if file.exists() else ()):
+        if entry.file != str(file):
+            raise SlurmError(
+                f"cannot name a store in {file}: the plugin's line is in {entry.file}",
+                hint=f"write store=DIRECTORY behind the plugin in {entry.file}, and install without --store",
+            )
+
+
+def _write_line(file: Path, prefix: Path, stores: Sequence[Path]) -> None:
     before = file.read_text() if file.exists() else ""
     # An included file may have the line already, as the testbed's does.
     entries = plugstack.read_entries(file) if file.exists() else ()
     kinds = [entry.kind for entry in plugstack.bareboats(entries)]
-    if kinds != [plugstack.Kind.REQUIRED]:
-        _replace_text(file, plugstack.add(before, plugin_of(prefix)))
+    if stores or kinds != [plugstack.Kind.REQUIRED]:
+        _replace_text(file, plugstack.add(before, plugin_of(prefix), map(str, stores)))
 
 
 def _take_line(file: Path, prefix: Path, *, made: bool) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -47,12 +47,17 @@ def parse(text: str, file: str = "") -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def add(text: str, plugin: str) -> str:
-    """The text with exactly one line that requires a plugin; other lines for the same plugin go."""
-    if [entry.kind for entry in parse(text) if entry.path == plugin] == [Kind.REQUIRED]:
+def add(text: str, plugin: str, stores: Iterable[str] = ()) -> str:
+    """The text with exactly one line that requires a plugin; other lines for the same plugin go.
+
+    With ``stores``, these become its arguments; without, a line that is there keeps those that it has.
+    """
+    arguments = [f"store={store}" for store in stores]
+    if not arguments and [entry.kind for entry in parse(text) if entry.path == plugin] == [Kind.REQUIRED]:
         return text
     kept = remove(text, plugin)
-    return kept + ("" if kept.endswith("\n") or not kept else "\n") + f"{Kind.REQUIRED} {plugin}\n"
+    line = " ".join([Kind.REQUIRED, plugin, *arguments])
+    return kept + ("" if kept.endswith("\n") or not kept else "\n") + f"{line}\n"
 
 
 def remove(text: str, plugin: str) -> str:

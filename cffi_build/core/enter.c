@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fuse.h"
 #include "hostmounts.h"
 #include "idmap.h"
 #include "mount.h"
@@ -258,20 +259,19 @@ static int run(struct pass *pass, struct bb_err *err)
 	return rc;
 }
 
-int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, struct bb_err *err)
+/* In the new namespaces: puts the root together and moves into it. */
+static int build(const struct bb_program *program, const char *path, int image, struct bb_err *err)
 {
 	struct bb_hostmounts hosts;
 	struct pass pass = { .program = program, .hosts = &hosts };
 	struct bb_err unseen = { .errnum = 0 };
-	struct bb_op op;
-	size_t cursor = 0;
 	int rc = -1;
 
-	if (!bb_program_next(program, &cursor, &op))
-		return bb_fail(err, EINVAL, "read the program", "");
-	if (bb_idmap_unshare(mapper, err) < 0 || bb_hostmounts_open(&hosts, err) < 0)
+	if (bb_hostmounts_open(&hosts, err) < 0) {
+		bb_close(&image);
 		return -1;
-	if (bb_root_open(&pass.root, op.arg[0], &unseen, err) == 0) {
+	}
+	if (bb_root_open(&pass.root, path, image, &unseen, err) == 0) {
 		if (want(&pass, err) == 0 && bb_root_overlay(&pass.root, err) == 0 && run(&pass, err) == 0)
 			rc = unseen.errnum ? -1 : bb_mount_pivot(pass.root.fd, pass.root.stacked, err);
 		bb_root_close(&pass.root);
@@ -281,4 +281,31 @@ int bb_enter(const struct bb_program *program, const struct bb_mapper *mapper, s
 		*err = unseen;
 	bb_hostmounts_close(&hosts);
 	return rc;
+}
+
+int bb_enter(const struct bb_program *program, int image, const struct bb_mapper *mapper, struct bb_err *err)
+{
+	struct bb_fuse fuse = { -1, -1 };
+	struct bb_op op;
+	size_t cursor = 0;
+	bool serve;
+
+	if (!bb_program_next(program, &cursor, &op)) {
+		bb_close(&image);
+		return bb_fail(err, EINVAL, "read the program", "");
+	}
+	serve = op.verb == BB_ROOT_SQUASHFS && image < 0;
+	if (op.verb != BB_ROOT_SQUASHFS)
+		bb_close(&image);
+	if (serve && !op.arg[1][0])
+		return bb_fail(err, ENOENT, "find a FUSE server for the image", op.arg[0]);
+	if (serve && bb_fuse_prepare(&fuse, op.arg[0], op.arg[1], err) < 0)
+		return -1;
+	if (bb_idmap_unshare(mapper, err) < 0 ||
+	    (serve && (image = bb_fuse_mount(&fuse, op.arg[0], err)) < 0)) {
+		bb_fuse_close(&fuse);
+		bb_close(&image);
+		return -1;
+	}
+	return build(program, op.arg[0], image, err);
 }

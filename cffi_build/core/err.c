@@ -45,6 +45,11 @@ static const struct {
 	{ EACCES, "write the user map of", "a security module may forbid it; see `bareboat doctor`" },
 	{ ENOENT, "open the image", "the path must exist on every node of the step" },
 	{ EACCES, "open the image", "the user must be able to read it on every node of the step" },
+	{ ENOENT, "find a FUSE server for the image",
+	  "install squashfuse (squashfuse_ll) on every node, or have the site put the image into its trusted store" },
+	{ EPERM, "trust", "an image of the store and each directory above it must be root's, writable by nobody else and open to all" },
+	{ ENOENT, "open the FUSE device", "images that are files need it: modprobe fuse" },
+	{ EACCES, "open the FUSE device", "images that are files need it, open to users: chmod 666 /dev/fuse" },
 	{ ENOENT, "bind", "the source of a mount must exist on every node of the step" },
 	{ ENOENT, "enter the working directory", "choose one with --chdir that exists in the container" },
 	{ ESTALE, "use the container",
@@ -57,8 +62,7 @@ static const struct {
 	{ EACCES, "mount a tmpfs for", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
 };
 
-/* In English: a translation would be looked for in files, in whatever place this process is by now. */
-static const char *describe(int errnum)
+const char *bb_describe(int errnum)
 {
 #ifdef __GLIBC__
 	return strerrordesc_np(errnum);
@@ -71,7 +75,7 @@ void bb_err_text(const struct bb_err *told, char *text, size_t size)
 {
 	/* It may come from a process that its user can speak for: what has no end must not show what lies behind it. */
 	struct bb_err err = *told;
-	const char *reason = describe(err.errnum);
+	const char *reason = bb_describe(err.errnum);
 	size_t at = bb_put(text, size, 0, "cannot ");
 
 	err.operation[sizeof err.operation - 1] = '\0';

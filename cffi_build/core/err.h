@@ -11,6 +11,9 @@ struct bb_err {
 	char path[1024];
 };
 
+/* What an errno means, in English: a translation would be looked for in files, in whatever place this process is by now. */
+const char *bb_describe(int errnum);
+
 /* Fills `err` and returns -1, so that a failing function can end with `return bb_fail(...)`. */
 int bb_fail(struct bb_err *err, int errnum, const char *operation, const char *path);
 

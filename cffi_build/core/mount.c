@@ -84,6 +84,33 @@ int bb_mount_tmpfs(const char *options, const char *path, struct bb_err *err)
 	return finish(&fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, operation, path, err);
 }
 
+static int set_number(int fs, const char *key, unsigned long long number)
+{
+	char text[24];
+
+	bb_put_number(text, sizeof text, 0, number);
+	return sys_fsconfig(fs, FSCONFIG_SET_STRING, key, text, 0);
+}
+
+int bb_mount_fuse(int device, const char *source, struct bb_err *err)
+{
+	int fs = sys_fsopen("fuse", FSOPEN_CLOEXEC);
+
+	if (fs < 0)
+		return bb_fail(err, errno, "mount", "fuse");
+	/* Without default_permissions: what the file holds is the user's to read, whoever owned it where it was packed.  The
+	 * source is for people; the kernel takes strings of up to 255 bytes (fsconfig(2)). */
+	if (sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", strlen(source) < 256 ? source : "squashfs", 0) < 0 ||
+	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "subtype", "squashfuse", 0) < 0 ||
+	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "rootmode", "40755", 0) < 0 ||
+	    set_number(fs, "fd", (unsigned)device) < 0 || set_number(fs, "user_id", geteuid()) < 0 ||
+	    set_number(fs, "group_id", getegid()) < 0) {
+		bb_close(&fs);
+		return bb_fail(err, errno, "set fuse options for", source);
+	}
+	return finish(&fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, "mount by FUSE", source, err);
+}
+
 static int set_layer(int fs, const char *key, int layer)
 {
 	char path[64];

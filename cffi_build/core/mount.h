@@ -12,6 +12,9 @@ int bb_mount_clone(int dir, const char *path, unsigned attributes, const char *o
 /* A new tmpfs.  `options` is a comma-separated list of KEY=VALUE as in tmpfs(5); `path` names it in errors. */
 int bb_mount_tmpfs(const char *options, const char *path, struct bb_err *err);
 
+/* A read-only file system that whoever reads from `device`, an open /dev/fuse, serves to the calling user alone. */
+int bb_mount_fuse(int device, const char *source, struct bb_err *err);
+
 /* A read-only overlay of the directory `upper` over `lower`, both descriptors of attached mounts; `path` names the lower
  * one in errors. */
 int bb_mount_overlay(int lower, int upper, int work, const char *path, struct bb_err *err);

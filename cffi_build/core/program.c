@@ -8,13 +8,14 @@ static const char magic[] = "bareboat-program";
 static const char version[] = "1";
 
 /* What an argument must look like. */
-enum kind { NOTHING, ROOT, PATH, FLAGS, TYPES, MODE, FILLED, TEXT, NAME };
+enum kind { NOTHING, ROOT, SERVER, PATH, FLAGS, TYPES, MODE, FILLED, TEXT, NAME };
 
 static const struct {
 	const char *name;
 	enum kind args[BB_ARGS_MAX];
 } verbs[BB_VERBS] = {
 	[BB_ROOT_DIR] = { "root-dir", { ROOT } },
+	[BB_ROOT_SQUASHFS] = { "root-squashfs", { ROOT, SERVER } },
 	[BB_BIND] = { "bind", { PATH, PATH, FLAGS } },
 	[BB_BIND_FSTYPES] = { "bind-fstypes", { TYPES, FLAGS } },
 	[BB_TMPFS] = { "tmpfs", { PATH, TEXT } },
@@ -74,6 +75,8 @@ static bool good(enum kind kind, const char *text)
 	switch (kind) {
 	case ROOT: /* whatever the step's values are, there is one */
 		return is_path(text);
+	case SERVER: /* there may be none */
+		return !*text || is_path(text);
 	case PATH:
 		return is_path(text) || (is_placeholder(text) && strlen(text) < 4096);
 	case FLAGS:
@@ -198,7 +201,7 @@ int bb_program_open(struct bb_program *program, const char *data, size_t size, s
 		verb = find_verb(text);
 		if (verb < 0)
 			return malformed(err, number, "unknown operation", text);
-		if (rooted != (verb != BB_ROOT_DIR))
+		if (rooted == (verb == BB_ROOT_DIR || verb == BB_ROOT_SQUASHFS))
 			return malformed(err, number, "the root must come first and once, not", text);
 		if (check_args(data, size, &offset, verb, &number, err) < 0)
 			return -1;

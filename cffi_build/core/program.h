@@ -12,6 +12,7 @@ enum { BB_PROGRAM_MAX = 1 << 20, BB_ARGS_MAX = 3 };
 
 enum bb_verb {
 	BB_ROOT_DIR,
+	BB_ROOT_SQUASHFS,
 	BB_BIND,
 	BB_BIND_FSTYPES,
 	BB_TMPFS,

@@ -37,14 +37,15 @@ static int stack(struct bb_root *root, int mount, struct bb_err *err)
 	return 0;
 }
 
-int bb_root_open(struct bb_root *root, const char *path, struct bb_err *unseen, struct bb_err *err)
+int bb_root_open(struct bb_root *root, const char *path, int image, struct bb_err *unseen, struct bb_err *err)
 {
 	struct stat status;
 
-	*root = (struct bb_root){ .path = path, .fd = -1, .image = -1, .stage = -1, .upper = -1, .work = -1, .unseen = unseen };
+	*root = (struct bb_root){ .path = path, .fd = image, .image = -1, .stage = -1, .upper = -1, .work = -1, .unseen = unseen };
 	/* Before the stage: an image that is "/" would bring along what is stacked there. */
-	root->fd = bb_mount_clone(AT_FDCWD, path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
-				  "open the image", err);
+	if (root->fd < 0)
+		root->fd = bb_mount_clone(AT_FDCWD, path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+					  "open the image", err);
 	if (root->fd < 0)
 		goto out;
 	root->stage = bb_mount_tmpfs("mode=0700", path, err);

@@ -22,9 +22,9 @@ struct bb_root {
 	unsigned owns;
 };
 
-/* Opens the image directory `path` as the root, read-only, and a stage.  On failure nothing is left open.  `unseen`, whose
- * errnum is 0, is for bb_root_holds. */
-int bb_root_open(struct bb_root *root, const char *path, struct bb_err *unseen, struct bb_err *err);
+/* Opens the image as the root, read-only, and a stage: the directory `path`, or, unless -1, the detached mount `image`, which
+ * becomes the root's.  On failure nothing is left open.  `unseen`, whose errnum is 0, is for bb_root_holds. */
+int bb_root_open(struct bb_root *root, const char *path, int image, struct bb_err *unseen, struct bb_err *err);
 void bb_root_close(struct bb_root *root);
 
 /* Whether the image has something at `path` that a mount there would hide: anything but an empty directory.  Where that

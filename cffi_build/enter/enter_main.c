@@ -1,8 +1,11 @@
 /* bareboat-enter PROGRAM -- APP [ARG...]: runs a program's plan in this process and then the application, in place.
  * An AppArmor profile, which some systems ask for before they allow user namespaces, can name this file.
- * bareboat-enter --hold PROGRAM GROUPS [NAME=VALUE...]: enters, writes a struct bb_entered to standard output, and holds
- * the namespaces until standard input ends.  The values are for the program's placeholders; GROUPS is "asked" where
- * standard input answers whether somebody else has mapped the groups.  The SPANK plugin's helper runs it, as bareboat-hold.
+ * bareboat-enter --hold PROGRAM GROUPS IMAGE [NAME=VALUE...]: enters, writes a struct bb_entered to standard output, and
+ * holds the namespaces until standard input ends.  The values are for the program's placeholders; GROUPS is "asked" where
+ * standard input answers whether somebody else has mapped the groups; IMAGE is the descriptor of a mounted image, or -1.
+ * The SPANK plugin's helper runs it, as bareboat-hold.
+ * bareboat-enter --show IMAGE SERVER: mounts a squashfs image by a FUSE server, and sends the mount through standard
+ * output, a socket.  It lasts as long as somebody holds it; for those who only want to read.
  * Exit codes: 125 bareboat failed, 126 APP cannot be executed, 127 APP was not found, else the application's own. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,6 +17,8 @@
 #include <unistd.h>
 
 #include "enter.h"
+#include "fuse.h"
+#include "idmap.h"
 #include "join.h"
 #include "sys.h"
 
@@ -177,7 +182,7 @@ static void read_values(char **arguments, struct bb_value *values, size_t size)
 	values[count] = (struct bb_value){ .name = NULL };
 }
 
-static int hold(const char *path, const char *groups, char **arguments)
+static int hold(const char *path, const char *groups, const char *image, char **arguments)
 {
 	const struct bb_mapper mapper = { .map = ask_for_groups };
 	struct bb_entered entered = { .told = BB_NOT_ENTERED };
@@ -189,7 +194,7 @@ static int hold(const char *path, const char *groups, char **arguments)
 	if (directory >= 0 && load(path, &program, &entered.err) == 0) {
 		read_values(arguments, values, sizeof values / sizeof *values);
 		program.values = values;
-		if (bb_enter(&program, strcmp(groups, "asked") ? NULL : &mapper, &entered.err) == 0 &&
+		if (bb_enter(&program, atoi(image), strcmp(groups, "asked") ? NULL : &mapper, &entered.err) == 0 &&
 		    bb_namespaces_self(directory, &entered.namespaces, &entered.err) == 0)
 			entered.told = BB_ENTERED;
 	}
@@ -200,24 +205,45 @@ static int hold(const char *path, const char *groups, char **arguments)
 	return 0;
 }
 
+static int fail(const struct bb_err *err)
+{
+	char text[2048];
+
+	bb_err_text(err, text, sizeof text);
+	fprintf(stderr, "bareboat: %s\n", text);
+	return FAILED;
+}
+
+static int show(const char *image, const char *server)
+{
+	struct bb_fuse fuse;
+	struct bb_err err;
+	int mount = -1;
+
+	if (bb_fuse_prepare(&fuse, image, server, &err) < 0)
+		return fail(&err);
+	if (bb_idmap_unshare(NULL, &err) == 0)
+		mount = bb_fuse_mount(&fuse, image, &err);
+	bb_fuse_close(&fuse);
+	return mount < 0 || bb_fd_send(STDOUT_FILENO, mount, &err) < 0 ? fail(&err) : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct bb_environment environment = { .get = get, .set = set, .unset = unset };
 	struct bb_program program;
 	struct bb_err err;
-	char text[2048];
 
-	if (argc >= 4 && !strcmp(argv[1], "--hold"))
-		return hold(argv[2], argv[3], argv + 4);
+	if (argc >= 5 && !strcmp(argv[1], "--hold"))
+		return hold(argv[2], argv[3], argv[4], argv + 5);
+	if (argc == 4 && !strcmp(argv[1], "--show"))
+		return show(argv[2], argv[3]);
 	if (argc < 4 || strcmp(argv[2], "--") != 0) {
 		fprintf(stderr, "usage: bareboat-enter PROGRAM -- APP [ARG...]\n");
 		return 2;
 	}
-	if (load(argv[1], &program, &err) < 0 || bb_enter(&program, NULL, &err) < 0 ||
-	    bb_settle(&program, &environment, &err) < 0) {
-		bb_err_text(&err, text, sizeof text);
-		fprintf(stderr, "bareboat: %s\n", text);
-		return FAILED;
-	}
+	if (load(argv[1], &program, &err) < 0 || bb_enter(&program, -1, NULL, &err) < 0 ||
+	    bb_settle(&program, &environment, &err) < 0)
+		return fail(&err);
 	return run(argv + 3);
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import BareboatError
+from launcher.image.reference import Image, ImageKind
 from mpi_abi.elftypes import machine_name
 from mpi_abi.rootfs import RootView
 
@@ -44,6 +45,7 @@ class ImageFacts:
 
     name: str
     path: str
+    kind: ImageKind
     os_name: str
     machine: str
     environment: tuple[tuple[str, str], ...]
@@ -55,21 +57,22 @@ class ImageFacts:
 
 
 def probe_root(
-    view: RootView, *, name: str, path: str, paths: Iterable[str] = (), once: Iterable[str] = ()
+    view: RootView, image: Image, *, paths: Iterable[str] = (), once: Iterable[str] = ()
 ) -> ImageFacts:
-    """Read an image's facts; ``paths`` and ``once`` are container paths that are asked for existence.
+    """Read the facts of ``image``; ``paths`` and ``once`` are container paths that are asked for existence.
 
     What matters for this step alone (``once``) or is for people leaves no guards with the view's recorder.
     Raises BareboatError where the directory is no root file system, naming what it lacks.
     """
-    paths, told = tuple(paths), RootView(view.root)
+    paths, told = tuple(paths), view.alone()
     # An image that becomes something else has another root directory, which is guarded as a whole.
-    _require_root(told, path)
+    _require_root(told, image.path)
     present = frozenset(asked for asked in paths if view.exists(asked))
     also = frozenset(asked for asked in once if told.exists(asked))
     return ImageFacts(
-        name=name,
-        path=path,
+        name=image.name,
+        path=image.path,
+        kind=image.kind,
         os_name=_os_name(read_text(told, "/etc/os-release")),
         machine=_machine(view),
         environment=parse_environment(read_text(view, "/etc/environment")),

@@ -1,4 +1,4 @@
-"""What ``--container=`` names.  In this release, a directory; everything else gets one clear answer."""
+"""What ``--container=`` names: a directory or a squashfs file; everything else gets one clear answer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import posixpath
 import re
 import stat
 from dataclasses import dataclass
+from enum import Enum, auto
+from errno import EACCES
 from pathlib import Path
 
 from launcher.errors import BareboatError
 from mpi_abi.guards import Recorder
 
+_SQUASHFS = b"hsqs"
+"""The first bytes of a squashfs file of version 4, little-endian as all of them are (squashfs_fs.h)."""
+
 _MAGICS = (
-    (0, b"hsqs", "a squashfs image"),
     (32, b"SIF_MAGIC", "a SIF image"),
     (257, b"ustar", "a tar archive"),
     (0, b"\x1f\x8b", "a gzip archive"),
@@ -30,19 +34,27 @@ _REGISTRY = (
 _SCHEME = r"([a-z][a-z0-9+.-]*)://|(docker|oci|docker-archive|oci-archive|containers-storage|dir):"
 
 
+class ImageKind(Enum):
+    """What holds an image's files."""
+
+    DIRECTORY = auto()
+    SQUASHFS = auto()
+
+
 @dataclass(frozen=True, slots=True)
-class ImageDirectory:
-    """An image that is a directory; ``path`` is absolute, ``name`` what the user wrote."""
+class Image:
+    """An image; ``path`` is absolute, ``name`` what the user wrote."""
 
     name: str
     path: str
+    kind: ImageKind = ImageKind.DIRECTORY
 
 
-def resolve_reference(name: str, *, cwd: str, recorder: Recorder | None = None) -> ImageDirectory:
+def resolve_reference(name: str, *, cwd: str, recorder: Recorder | None = None) -> Image:
     """Say what ``name`` means, relative to ``cwd``; ``recorder`` gets a guard of it.
 
     Raises BareboatError, one text per case: missing, a component that cannot be searched, a file and of which
-    format, a registry reference, a directory that cannot be read.
+    format, a registry reference, a file or directory that cannot be read.
     """
     path = posixpath.normpath(posixpath.join(cwd, name))
     try:
@@ -60,7 +72,7 @@ def resolve_reference(name: str, *, cwd: str, recorder: Recorder | None = None) 
     if recorder is not None:
         recorder.same(path, status)
     if stat.S_ISREG(mode):
-        raise _not_a_directory(path)
+        return Image(name, path, _kind_of_file(path))
     if not stat.S_ISDIR(mode):
         raise BareboatError(f"{path} is not an image: neither a directory nor a file")
     if not os.access(path, os.R_OK | os.X_OK):
@@ -68,11 +80,11 @@ def resolve_reference(name: str, *, cwd: str, recorder: Recorder | None = None) 
             f"cannot read the image {path}: permission denied",
             hint="ask its owner for read and search permission (chmod o+rx)",
         )
-    return ImageDirectory(name, path)
+    return Image(name, path)
 
 
 def _missing(name: str, path: str) -> BareboatError:
-    later = "this release runs images that are directories; unpack it and name the directory"
+    later = "this release runs directories and squashfs files; unpack it and name the directory"
     scheme = re.match(_SCHEME, name)
     if scheme:
         return BareboatError(
@@ -93,21 +105,26 @@ def _missing(name: str, path: str) -> BareboatError:
     return BareboatError(f"the image {path} does not exist", hint=hint)
 
 
-def _not_a_directory(path: str) -> BareboatError:
+def _kind_of_file(path: str) -> ImageKind:
     try:
         with Path(path).open("rb") as file:
             head = file.read(512)
     except OSError as error:
-        return BareboatError(f"cannot read the image {path}: {(error.strerror or '').lower()}")
+        raise BareboatError(
+            f"cannot read the image {path}: {(error.strerror or '').lower()}",
+            hint="ask its owner for read permission (chmod o+r)" if error.errno == EACCES else "",
+        ) from error
+    if head.startswith(_SQUASHFS):
+        return ImageKind.SQUASHFS
     for offset, magic, what in _MAGICS:
         if head[offset : offset + len(magic)] == magic:
-            return BareboatError(
-                f"cannot run {path}: it is {what}, and only directories can be run yet",
-                hint="unpack it and name the directory",
+            raise BareboatError(
+                f"cannot run {path}: it is {what}, and only directories and squashfs files can be run yet",
+                hint="unpack it and name the directory, or make a squashfs file of that: mksquashfs DIR FILE",
             )
-    return BareboatError(
+    raise BareboatError(
         f"{path} is not an image: it is a file of no known image format",
-        hint="name the directory that holds the image's root file system",
+        hint="name the directory that holds the image's root file system, or a squashfs file of it",
     )
 
 

@@ -13,8 +13,28 @@
 /* Ranks may be held up by their prologs: two, of 600 s each. */
 enum { JOIN_SECONDS = 1300 };
 
-/* Lets go of what it inherited: a rank's standard output held open would keep srun waiting. */
-static void detach(int spared)
+/* Closes all descriptors from 3 on but these two, of which each may be -1. */
+static void close_all_but(int one, int other)
+{
+	int low = one < other ? one : other, high = one < other ? other : one;
+	unsigned first = 3;
+
+	if (low >= 3) {
+		if (low > 3)
+			sys_close_range(first, (unsigned)low - 1, 0);
+		first = (unsigned)low + 1;
+	}
+	if (high >= (int)first) {
+		if (high > (int)first)
+			sys_close_range(first, (unsigned)high - 1, 0);
+		first = (unsigned)high + 1;
+	}
+	sys_close_range(first, ~0U, 0);
+}
+
+/* Lets go of what it inherited, but for the image that root mounted and, where there is a check, the standard error: a
+ * rank's output held open would keep srun waiting. */
+static void detach(int image, int err)
 {
 	sigset_t none;
 	int null = open("/dev/null", O_RDWR);
@@ -26,9 +46,7 @@ static void detach(int spared)
 	signal(SIGHUP, SIG_IGN);
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
-	if (spared > 3)
-		sys_close_range(3, (unsigned)spared - 1, 0);
-	sys_close_range(spared > 2 ? (unsigned)spared + 1 : 3, ~0U, 0);
+	close_all_but(image, err);
 }
 
 static void hold(struct bb_share *share, struct bb_check *check)
@@ -96,7 +114,7 @@ static void help(struct bb_share *share, const struct bb_request *request, const
 	int leash = -1, err = bb_check_stderr(request);
 
 	share->checked = err >= 0;
-	detach(err);
+	detach(share->image, err);
 	if (obtain(share, request) == 0)
 		leash = bb_holder_start(share, values);
 	if (leash < 0) {

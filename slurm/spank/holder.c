@@ -3,6 +3,7 @@
  * is not for the user to read. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -37,18 +38,23 @@ static char *assignment(const struct bb_value *value, char *text, size_t size)
 	return at + 1 < size ? text : NULL;
 }
 
-static void execute(const char *path, int program, bool groups, const struct bb_value *values, int in, int out)
+static void execute(const char *path, int program, int image, bool groups, const struct bb_value *values, int in, int out)
 {
-	enum { MOST = 6 };
-	char hold[] = "--hold", asked[] = "asked", alone[] = "alone", source[64], texts[MOST][PATH_MAX + 32];
-	char *argv[MOST + 5] = { (char *)(uintptr_t)path, hold, source, groups ? asked : alone }, *environment[] = { NULL };
+	enum { HEAD = 5, MOST = 6 };
+	char hold[] = "--hold", asked[] = "asked", alone[] = "alone", mount[16] = "-1", source[64], texts[MOST][PATH_MAX + 32];
+	char *argv[HEAD + MOST + 1] = { (char *)(uintptr_t)path, hold, source, groups ? asked : alone, mount };
+	char *environment[] = { NULL };
 	size_t at = bb_put(source, sizeof source, 0, "/proc/self/fd/"), count = 0;
 
 	bb_put_number(source, sizeof source, at, (unsigned)program);
 	for (; values->name && count < MOST; values++)
-		if (values->value && (argv[4 + count] = assignment(values, texts[count], sizeof texts[count])))
+		if (values->value && (argv[HEAD + count] = assignment(values, texts[count], sizeof texts[count])))
 			count++;
-	argv[4 + count] = NULL;
+	argv[HEAD + count] = NULL;
+	if (image >= 0) {
+		bb_put_number(mount, sizeof mount, 0, (unsigned)image);
+		fcntl(image, F_SETFD, 0);
+	}
 	dup2(in, STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
 	execve(path, argv, environment);
@@ -117,7 +123,7 @@ int bb_holder_start(struct bb_share *share, const struct bb_step_values *values)
 	    pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0)
 		child = vfork(); /* a copy of slurmstepd's page tables would be for nothing */
 	if (child == 0)
-		execute(path, program, atomic_load(&share->mapper) != 0, values->list, in[0], out[1]);
+		execute(path, program, share->image, atomic_load(&share->mapper) != 0, values->list, in[0], out[1]);
 	if (child < 0)
 		bb_broken(share, cannot, path, strerrordesc_np(errno));
 	bb_close(&program);

@@ -51,14 +51,15 @@ int bb_installed(const char *name, char *path, size_t size)
 	return 0;
 }
 
-static void execute(const char *python, const struct bb_request *request, int out, int err)
+static void execute(const char *python, const struct bb_request *request, int image, int out, int err)
 {
-	static const char *const head[] = { NULL, "-I", "-X", "utf8", "-m", "launcher.step", "--" };
+	enum { IMAGE = 3 }; /* the descriptor's number in the planner */
+	const char *const head[] = { python, "-I", "-X", "utf8", "-m", "launcher.step", image < 0 ? "--" : "3" };
 	const char *argv[ARGUMENTS_MAX];
 	size_t count = 0;
 
 	for (; count < sizeof head / sizeof *head; count++)
-		argv[count] = count ? head[count] : python;
+		argv[count] = head[count];
 	for (char **argument = request->argv; *argument && count < ARGUMENTS_MAX - 1; argument++)
 		argv[count++] = *argument;
 	argv[count] = NULL;
@@ -67,7 +68,12 @@ static void execute(const char *python, const struct bb_request *request, int ou
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
 	signal(SIGPIPE, SIG_DFL);
-	sys_close_range(3, ~0U, 0);
+	if (image >= 0)
+		dup2(image, IMAGE);
+	/* dup2(2) of a descriptor onto itself would leave it one that is closed by execve(2). */
+	if (image == IMAGE)
+		fcntl(image, F_SETFD, 0);
+	sys_close_range(image < 0 ? IMAGE : IMAGE + 1, ~0U, 0);
 	execve(python, (char **)(uintptr_t)argv, request->environment);
 	_exit(127);
 }
@@ -151,7 +157,7 @@ int bb_plan(struct bb_share *share, const struct bb_request *request)
 		return bb_broken(share, "cannot start ", python, strerrordesc_np(errno));
 	}
 	if (child == 0)
-		execute(python, request, out_pipe[1], err_pipe[1]);
+		execute(python, request, share->image, out_pipe[1], err_pipe[1]);
 	bb_close(&out_pipe[1]);
 	bb_close(&err_pipe[1]);
 	out.fd = out_pipe[0];

@@ -21,12 +21,11 @@ int slurm_spank_init_post_opt(spank_t sp, int argc, char **argv)
 {
 	spank_context_t context = spank_context();
 
-	(void)argc, (void)argv;
 	if (context == S_CTX_LOCAL || context == S_CTX_ALLOCATOR)
 		bb_local_post_opt(sp);
 	/* Newer releases drain the node for anything but 0 from here, so failures wait for the ranks to tell them. */
 	if (context == S_CTX_REMOTE)
-		share = bb_remote_open(sp);
+		share = bb_remote_open(sp, argc, argv);
 	return 0;
 }
 

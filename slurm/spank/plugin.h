@@ -3,6 +3,7 @@
  *   local.c    srun, sbatch, salloc: tidies SLURM_CONTAINER on the submitting side
  *   remote.c   slurmstepd, as root: sees that the step has a container and maps the shared region
  *   rundir.c   makes /run/bareboat, as root, and the user's place for plans in it
+ *   store.c    as root: mounts an image of the site's store, if it is a squashfs file
  *   task.c     each rank, as the user: waits for the container and joins it
  *   helper.c   the process that has the container made for all ranks of a node
  *   request.c  what is asked for: the planner's variables, the cache's key, the step's values
@@ -57,6 +58,7 @@ struct bb_seat {
  * pages cost nothing. */
 struct bb_share {
 	pid_t stepd;
+	int image;               /* the image's mount, where root has made one; -1 where not.  In all that were forked since */
 	uint32_t ranks;          /* how many will join */
 	_Atomic int claimant;     /* the pid of the first rank to come, which starts the helper */
 	_Atomic uint32_t state;   /* enum bb_state, a futex */
@@ -77,6 +79,7 @@ struct bb_share {
 	size_t entry_size;
 	struct bb_key key;
 	char text[8192];    /* why it is broken, or warnings */
+	char note[1536];    /* why the image is not mounted by root although it lies in the store */
 	char entry[BB_ENTRY_MAX];
 };
 
@@ -88,8 +91,12 @@ void bb_local_post_opt(spank_t sp);
 void bb_compare_start(void);
 void bb_compare_finish(void);
 
-/* remote.c: NULL where the step has no container. */
-struct bb_share *bb_remote_open(spank_t sp);
+/* remote.c: NULL where the step has no container.  The arguments are the plugin's own, from plugstack.conf. */
+struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv);
+
+/* store.c: as root, the mount of an image that is a squashfs file in one of the site's stores (arguments "store=DIRECTORY");
+ * -1 where it is none, and then `note` says why where that is for the user to know, else is "". */
+int bb_store_mount(const char *image, int argc, char **argv, char *note, size_t size);
 
 /* rundir.c: without it, nothing is cached. */
 void bb_rundir_make(spank_t sp);

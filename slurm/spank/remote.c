@@ -5,7 +5,7 @@
 
 #include "plugin.h"
 
-struct bb_share *bb_remote_open(spank_t sp)
+struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv)
 {
 	char image[2 * PATH_MAX];
 	struct bb_share *share;
@@ -25,6 +25,7 @@ struct bb_share *bb_remote_open(spank_t sp)
 	share->stepd = getpid();
 	if (spank_get_item(sp, S_JOB_LOCAL_TASK_COUNT, &share->ranks) != ESPANK_SUCCESS)
 		share->ranks = 1;
+	share->image = bb_store_mount(image, argc, argv, share->note, sizeof share->note);
 	bb_rundir_make(sp);
 	bb_groups_offer(sp, share);
 	return share;

@@ -87,6 +87,19 @@ static void pass_on_warnings(spank_t sp, const struct bb_share *share)
 		bb_say(sp, share->text);
 }
 
+/* That an image of the store is not mounted by the kernel is a matter of each node. */
+static void tell_of_store(spank_t sp, const struct bb_share *share)
+{
+	char text[2048];
+	size_t at;
+
+	if (!share->note[0])
+		return;
+	at = bb_put(text, sizeof text, 0, "warning: the kernel does not show this image of the store, a FUSE server does, which is slower: ");
+	bb_put(text, sizeof text, at, share->note);
+	bb_say(sp, text);
+}
+
 static void die(spank_t sp, struct bb_share *share, const char *text) __attribute__((noreturn));
 
 /* Says why no rank of the node can start, once for all of them. */
@@ -148,8 +161,10 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	problem = wait_for_container(share);
 	if (problem)
 		die(sp, share, problem);
-	if (first)
+	if (first) {
 		pass_on_warnings(sp, share);
+		tell_of_store(sp, share);
+	}
 	start = bb_now_us();
 	if (bb_program_open(&program, share->entry + share->program, share->program_size, &err) < 0 ||
 	    bb_join(&share->namespaces, &err) < 0)

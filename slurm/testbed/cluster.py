@@ -33,6 +33,7 @@ class Testbed:
         cpus: processors that each node pretends to have.
         job_container: run jobs under job_container/tmpfs, with PrologFlags=Contain.
         plugin: prefix of an installed bareboat, whose plugin is loaded as ``required``.
+        stores: directories whose squashfs images the kernel mounts.
         extra: further lines of slurm.conf, which replace the testbed's own of the same name.
         progress: told in a few words what is being done.
     """
@@ -48,6 +49,7 @@ class Testbed:
         cpus: int = 16,
         job_container: bool = False,
         plugin: Path | None = None,
+        stores: Sequence[Path] = (),
         extra: Mapping[str, str] = MappingProxyType({}),
         progress: Callable[[str], None] | None = None,
         base: Path = BASE,
@@ -58,6 +60,7 @@ class Testbed:
         self._cpus = cpus
         self._job_container = job_container
         self._plugin = plugin
+        self._stores = tuple(stores)
         self._extra = extra
         self._progress = progress or (lambda _text: None)
         self._base = base
@@ -168,6 +171,7 @@ class Testbed:
             mpi=self._mpi,
             job_container=self._job_container,
             plugin=self._plugin,
+            stores=self._stores,
             extra=self._extra,
         )
 
@@ -268,7 +272,7 @@ class Testbed:
         place = self.directory / "plugstack.conf.d/bareboat.conf"
         place.unlink(missing_ok=True)
         if prefix is not None:
-            place.write_text(config.plugin_line(prefix))
+            place.write_text(config.plugin_line(prefix, self._stores))
             place.chmod(0o644)
 
     def enter(
@@ -313,7 +317,7 @@ def write_files(settings: Settings) -> None:
         "hosts": config.hosts(settings),
     }
     if settings.plugin is not None:
-        texts["plugstack.conf.d/bareboat.conf"] = config.plugin_line(settings.plugin)
+        texts["plugstack.conf.d/bareboat.conf"] = config.plugin_line(settings.plugin, settings.stores)
     if settings.job_container:
         texts["job_container.conf"] = config.job_container_conf(settings)
     for name, text in texts.items():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
+from slurm import plugstack
 from slurm.errors import SlurmError
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9]*")
@@ -50,6 +51,7 @@ class Settings:
     mpi: Mpi = Mpi.PMI2
     job_container: bool = False
     plugin: Path | None = None
+    stores: tuple[Path, ...] = ()
     extra: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -136,12 +138,12 @@ def plugstack_conf(settings: Settings) -> str:
     return f"include {settings.directory}/plugstack.conf.d/*.conf\n"
 
 
-def plugin_line(prefix: Path) -> str:
+def plugin_line(prefix: Path, stores: Iterable[Path] = ()) -> str:
     """The line that loads bareboat's plugin from an installed prefix.
 
     ``required``: with ``optional`` and a plugin that does not load, Slurm would run the job on the bare host.
     """
-    return f"required {prefix}/lib/slurm/bareboat.so\n"
+    return plugstack.add("", f"{prefix}/lib/slurm/{plugstack.PLUGIN}", map(str, stores))
 
 
 def job_container_conf(settings: Settings) -> str:

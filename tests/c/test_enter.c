@@ -115,7 +115,7 @@ static int entered(struct bytes bytes, uid_t uid, void (*look)(void), struct bb_
 		/* As executing a program does. */
 		if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid) || prctl(PR_SET_DUMPABLE, 1)))
 			_exit(98);
-		if (bb_program_open(&program, bytes.data, bytes.size, &inner) < 0 || bb_enter(&program, NULL, &inner) < 0) {
+		if (bb_program_open(&program, bytes.data, bytes.size, &inner) < 0 || bb_enter(&program, -1, NULL, &inner) < 0) {
 			EXPECT(write(pipe_fds[1], &inner, sizeof inner) == sizeof inner);
 			_exit(1);
 		}

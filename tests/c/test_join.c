@@ -52,7 +52,7 @@ static pid_t hold(uid_t uid, int out, int leash)
 	become(uid);
 	directory = bb_namespaces_open(&err);
 	if (directory < 0 || bb_program_open(&program, bytes.data, bytes.size, &err) < 0 ||
-	    bb_enter(&program, NULL, &err) < 0 || bb_namespaces_self(directory, &namespaces, &err) < 0 ||
+	    bb_enter(&program, -1, NULL, &err) < 0 || bb_namespaces_self(directory, &namespaces, &err) < 0 ||
 	    write(out, &namespaces, sizeof namespaces) != sizeof namespaces)
 		_exit(97);
 	_exit(read(leash, &byte, 1) == 0 ? 0 : 96);

@@ -34,6 +34,8 @@ static void test_reads_every_operation(void **state)
 	(void)state;
 	assert_int_equal(bb_program_open(&program, bytes.data, bytes.size, &err), 0);
 	for (int verb = 0; verb < BB_VERBS; verb++) {
+		if (verb == BB_ROOT_SQUASHFS)
+			continue; /* a program has one root */
 		assert_true(bb_program_next(&program, &cursor, &op));
 		assert_int_equal(op.verb, verb);
 		if (verb == BB_FILE)
@@ -42,6 +44,26 @@ static void test_reads_every_operation(void **state)
 			assert_null(op.arg[0]);
 	}
 	assert_false(bb_program_next(&program, &cursor, &op));
+}
+
+static void test_the_root_may_be_a_squashfs_file(void **state)
+{
+	struct bytes with = PROGRAM("root-squashfs", "/i.sqsh", "/usr/bin/squashfuse_ll"), without = PROGRAM("root-squashfs", "/i", "");
+	struct bb_program program;
+	struct bb_err err;
+	struct bb_op op;
+	size_t cursor = 0;
+
+	(void)state;
+	assert_int_equal(bb_program_open(&program, without.data, without.size, &err), 0);
+	assert_int_equal(bb_program_open(&program, with.data, with.size, &err), 0);
+	assert_true(bb_program_next(&program, &cursor, &op));
+	assert_int_equal(op.verb, BB_ROOT_SQUASHFS);
+	assert_string_equal(op.arg[1], "/usr/bin/squashfuse_ll");
+	refuses(PROGRAM("root-squashfs", "/i.sqsh", "squashfuse_ll"), "at record 5: bad argument \"squashfuse_ll\"");
+	refuses(PROGRAM("root-squashfs", "%{cwd}", ""), "at record 4: bad argument \"%{cwd}\"");
+	refuses(PROGRAM("root-dir", "/i", "root-squashfs", "/i", ""),
+		"at record 5: the root must come first and once, not \"root-squashfs\"");
 }
 
 static void test_refuses_what_is_malformed(void **state)
@@ -133,6 +155,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reads_every_operation),
+		cmocka_unit_test(test_the_root_may_be_a_squashfs_file),
 		cmocka_unit_test(test_refuses_what_is_malformed),
 		cmocka_unit_test(test_refuses_a_program_that_is_too_long),
 		cmocka_unit_test(test_survives_mutations),

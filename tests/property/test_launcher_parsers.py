@@ -12,8 +12,9 @@ from launcher.config import SiteConfig, parse_config, parse_mount
 from launcher.environment import DEFAULT_PATH, with_default_path
 from launcher.errors import BareboatError, UsageError
 from launcher.host import MountPoint, User, parse_mountinfo
+from launcher.identity import group_text, passwd_text
 from launcher.image.facts import parse_environment
-from launcher.layout import beneath, group_text, passwd_text
+from launcher.layout import beneath
 from launcher.request import make_request
 
 words = st.text(st.characters(exclude_characters="\n\0", codec="utf-8"), max_size=20)

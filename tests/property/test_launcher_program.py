@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import BareboatError
-from launcher.program import LIMIT, MAGIC, SIGNATURES, VERSION, Operation, Verb, decode, encode
+from launcher.program import (
+    LIMIT,
+    MAGIC,
+    ROOT_VERBS,
+    SIGNATURES,
+    VERSION,
+    Operation,
+    Verb,
+    decode,
+    encode,
+)
 
 # Any bytes that a path or a value can have: everything but NUL, seen as Python sees file names.
 raw = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"n").decode("utf-8", "surrogateescape"))
@@ -35,7 +45,7 @@ BY_NAME = {
 
 @st.composite
 def operations(draw: st.DrawFn) -> Operation:
-    verb = draw(st.sampled_from([verb for verb in Verb if verb is not Verb.ROOT_DIR]))
+    verb = draw(st.sampled_from([verb for verb in Verb if verb not in ROOT_VERBS]))
     return Operation(verb, tuple(draw(BY_NAME[argument.name]) for argument in SIGNATURES[verb]))
 
 
@@ -165,8 +175,8 @@ def test_another_version_is_refused_by_name() -> None:
         (b"end\0end\0", "a malformed program: something follows its end"),
         (b"no-new-privs\0", "a malformed program: it has no end"),
         (b"reboot\0end\0", "a malformed program: unknown verb 'reboot'"),
-        (b"end\0", "a malformed program: root-dir must come first and once"),
-        (b"root-dir\0/a\0root-dir\0/a\0end\0", "a malformed program: root-dir must come first and once"),
+        (b"end\0", "a malformed program: the root must come first and once"),
+        (b"root-dir\0/a\0root-dir\0/a\0end\0", "a malformed program: the root must come first and once"),
         (b"bind\0/a\0end\0", "bind takes 3 arguments, not 2"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from launcher.apply import check
 from launcher.errors import BareboatError
-from launcher.program import LIMIT, MAGIC, SIGNATURES, VERSION, Verb, decode
+from launcher.program import LIMIT, MAGIC, ROOT_VERBS, SIGNATURES, VERSION, Verb, decode
 
 # Arguments on both sides of each rule.
 ARGUMENTS = (
@@ -24,7 +24,7 @@ ARGUMENTS = (
     *("nfs", "nfs,lustre", "nfs,", ",nfs", "nfs,,nfs", "fuse.x-y_z", "nfs 4", "nfs\n", "nf\u00df", ","),
     *("0644", "644", "4755", "0", "0888", "00644", "0644 ", "0644\n", "\u0660644"),
     *("A", "A=b", "=", "A\n", "\udc80"),
-    *("end", "no-new-privs", "root-dir"),
+    *("end", "no-new-privs", "root-dir", "root-squashfs"),
 )
 DAMAGE = (b"", b"\0", b"end\0", b"=", b"/", b",", b"\xff")
 arguments = st.sampled_from(ARGUMENTS) | st.text("/aé%{},=0\n", max_size=5)
@@ -80,7 +80,7 @@ def test_they_agree_on_each_argument(verb: Verb, argument: str) -> None:
                 given_args[1] = "0644"
             if verb in {Verb.BIND, Verb.FILE} and place > 0:
                 given_args[0] = "/a"
-            first = () if verb is Verb.ROOT_DIR else (Verb.ROOT_DIR.value, "/img")
+            first = () if verb in ROOT_VERBS else (Verb.ROOT_DIR.value, "/img")
             assert_agree(write(MAGIC, VERSION, *first, verb.value, *given_args, "end"))
 
 

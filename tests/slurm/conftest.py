@@ -35,9 +35,18 @@ def prefix() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def cluster(prefix: Path) -> Iterator[Testbed]:
+def store() -> Iterator[Path]:
+    """A directory of root's whose squashfs images the kernel mounts."""
+    directory = Path(tempfile.mkdtemp(prefix=f"bareboat-test-{os.getpid()}-store-", dir="/var/lib"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def cluster(prefix: Path, store: Path) -> Iterator[Testbed]:
     """Two nodes of a real Slurm with bareboat's plugin."""
-    with Testbed(nodes=2, plugin=prefix) as bed:
+    with Testbed(nodes=2, plugin=prefix, stores=[store]) as bed:
         yield bed
 
 

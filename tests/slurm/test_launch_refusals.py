@@ -67,7 +67,7 @@ def test_what_is_no_image_is_refused(
 def test_a_registry_reference_is_told_apart_from_a_path(srun: Srun) -> None:
     assert refused(srun("--container=debian:13", "true")) == [
         "error: cannot run 'debian:13': no such directory, and registry references are not supported yet",
-        "hint: this release runs images that are directories; unpack it and name the directory",
+        "hint: this release runs directories and squashfs files; unpack it and name the directory",
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from launcher.config import SiteConfig
 from launcher.host import HostFacts, MountPoint, User
 from launcher.image.facts import ImageFacts
+from launcher.image.reference import ImageKind
 from launcher.layout import Layout, lay_out
 from launcher.program import Operation, Verb
 from launcher.request import Request, make_request
@@ -42,6 +43,7 @@ HOST = HostFacts(
 IMAGE = ImageFacts(
     name="img",
     path="/images/img",
+    kind=ImageKind.DIRECTORY,
     os_name="Test Linux 1",
     machine="x86_64",
     environment=(("PATH", "/opt/app/bin:/usr/bin"), ("OMP", "1"), ("SLURM_JOB_ID", "7")),

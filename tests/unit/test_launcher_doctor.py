@@ -11,6 +11,7 @@ from launcher.doctor import (
     Check,
     Status,
     check_filesystem,
+    check_fuse,
     check_kernel,
     check_namespaces,
     check_oci,
@@ -114,6 +115,14 @@ def test_a_file_system_that_the_kernel_lacks_is_a_note() -> None:
     assert check_filesystem("nodev\tproc\n\tsquashfs\n", "squashfs").status is Status.OK
     found = check_filesystem("nodev\tproc\n", "squashfs")
     assert (found.status, found.mend) == (Status.NOTE, "modprobe squashfs")
+
+
+def test_fuse_has_to_be_open_to_users() -> None:
+    assert check_fuse(0o666).status is Status.OK
+    assert check_fuse(None).mend == "modprobe fuse"
+    closed = check_fuse(0o600)
+    assert (closed.status, closed.mend) == (Status.NOTE, "chmod 666 /dev/fuse, by a udev rule")
+    assert closed.text.startswith("/dev/fuse is closed to users (mode 0600)")
 
 
 # Slurm's side

@@ -13,7 +13,7 @@ import pytest
 from launcher.errors import BareboatError, NotExecutableError, NotFoundError
 from launcher.image.executable import Executable, find_executable
 from launcher.image.facts import ImageFacts, check_machine, parse_environment, probe_root, read_text
-from launcher.image.reference import ImageDirectory, resolve_reference
+from launcher.image.reference import Image, ImageKind, resolve_reference
 from mpi_abi.rootfs import RootView
 
 SEARCH = "/usr/local/bin:/usr/bin:/bin"
@@ -59,7 +59,7 @@ def as_nobody(action: Callable[[], object]) -> object:
 
 
 def facts(top: Path, *paths: str) -> ImageFacts:
-    return probe_root(RootView(str(top)), name="img", path=str(top), paths=paths)
+    return probe_root(RootView(str(top)), Image("img", str(top)), paths=paths)
 
 
 def find(top: Path, name: str, *, cwd: str = "/", machine: str = "") -> Executable:
@@ -75,8 +75,8 @@ def script(top: Path, path: str, text: str, mode: int = 0o755) -> None:
 
 
 def test_a_directory_is_an_image(root: Path) -> None:
-    assert resolve_reference("root", cwd=str(root.parent)) == ImageDirectory("root", str(root))
-    assert resolve_reference(f"{root}/", cwd="/") == ImageDirectory(f"{root}/", str(root))
+    assert resolve_reference("root", cwd=str(root.parent)) == Image("root", str(root))
+    assert resolve_reference(f"{root}/", cwd="/") == Image(f"{root}/", str(root))
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,10 @@ def test_a_name_that_is_no_directory_is_told_apart(name: str, text: str) -> None
 @pytest.mark.parametrize(
     ("head", "what"),
     [
-        (b"hsqs", "it is a squashfs image, and only directories can be run yet"),
-        (b"#!/usr/bin/env run-singularity\n".ljust(32, b"\0") + b"SIF_MAGIC\0", "it is a SIF image"),
+        (
+            b"#!/usr/bin/env run-singularity\n".ljust(32, b"\0") + b"SIF_MAGIC\0",
+            "it is a SIF image, and only directories and squashfs files can be run yet",
+        ),
         (bytes(257) + b"ustar\0", "it is a tar archive"),
         (b"\x1f\x8b\x08", "it is a gzip archive"),
         (b"\x28\xb5\x2f\xfd", "it is a zstd archive"),
@@ -126,7 +128,16 @@ def test_a_file_is_named_by_its_format(tmp_path: Path, head: bytes, what: str) -
     with pytest.raises(BareboatError) as caught:
         resolve_reference("img", cwd=str(tmp_path))
     assert str(caught.value).startswith(f"cannot run {tmp_path}/img: {what}")
-    assert caught.value.hint == "unpack it and name the directory"
+    assert caught.value.hint == (
+        "unpack it and name the directory, or make a squashfs file of that: mksquashfs DIR FILE"
+    )
+
+
+def test_a_squashfs_file_is_an_image(tmp_path: Path) -> None:
+    (tmp_path / "img").write_bytes(b"hsqs" + bytes(92))
+    assert resolve_reference("img", cwd=str(tmp_path)) == Image(
+        "img", str(tmp_path / "img"), ImageKind.SQUASHFS
+    )
 
 
 def test_a_file_of_no_format_is_no_image(tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ from launcher_facts import HOST, IMAGE, USER, StepDirs, binds, find, laid, reque
 
 from launcher.config import Mount, SiteConfig, View
 from launcher.errors import BareboatError
+from launcher.identity import group_text, passwd_text
 from launcher.layout import (
     Layout,
     beneath,
-    group_text,
     host_paths,
     image_paths,
     network_paths,
-    passwd_text,
     step_paths,
 )
 from launcher.placeholders import is_placeholder, read_values

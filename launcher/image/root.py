@@ -1,0 +1,64 @@
+"""The root of an image, opened to be read: a directory as it is, a squashfs file by a mount of its own.
+
+Such a mount is seen by nobody else and lasts as long as the root is open.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from launcher import apply
+from launcher.errors import BareboatError
+from launcher.image.reference import Image, ImageKind
+from mpi_abi.guards import Recorder
+from mpi_abi.rootfs import RootView
+
+SERVERS = ("/usr/bin/squashfuse_ll", "/usr/local/bin/squashfuse_ll")
+"""Where squashfuse's FUSE server is looked for, unless the site names another (``image.squashfuse``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """An image's root: ``path`` is of this process and this moment; ``sealed`` as for ``RootView``."""
+
+    path: str
+    sealed: bool
+
+    def view(self, binds: tuple[tuple[str, str], ...] = (), *, recorder: Recorder | None = None) -> RootView:
+        """Return a view of the root, with host directories bound into it."""
+        return RootView(self.path, binds, recorder=recorder, sealed=self.sealed)
+
+
+def find_server(asked: str, *, recorder: Recorder | None = None) -> str:
+    """Find squashfuse_ll: the site's, else the first of the usual places; "" where there is none.
+
+    ``recorder`` gets guards of what was looked for.
+    """
+    recorder = recorder or Recorder()
+    return next((path for path in ((asked,) if asked else SERVERS) if recorder.exists(path)), "")
+
+
+@contextmanager
+def open_root(image: Image, *, server: str, mount: int | None = None) -> Iterator[Root]:
+    """Open the root of ``image``; ``mount`` is the descriptor of one that somebody else has made.
+
+    Raises BareboatError where a squashfs file cannot be mounted.
+    """
+    if image.kind is ImageKind.DIRECTORY:
+        yield Root(image.path, sealed=False)
+    elif mount is not None:
+        yield Root(f"/proc/self/fd/{mount}", sealed=True)
+    else:
+        if not server:
+            raise BareboatError(
+                f"cannot read the squashfs image {image.path}: squashfuse_ll is not installed on this node",
+                hint="install squashfuse on every node, or name it in the configuration (image.squashfuse)",
+            )
+        descriptor = apply.show(image.path, server)
+        try:
+            yield Root(f"/proc/self/fd/{descriptor}", sealed=True)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,230 @@
+/* Images of the site's store, which the kernel mounts: as root, in slurmstepd, before it forks the ranks.
+ *
+ * The kernel is not made for file systems that somebody prepared to harm it, so only what root alone could have written is
+ * mounted: a file in a directory that the site has named, with no component that another user owns or can write to.  The
+ * mount is attached nowhere: it is a descriptor, which the process that makes the container puts in place. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "paths.h"
+#include "plugin.h"
+#include "sys.h"
+
+#define DEFAULT_STORE "/var/lib/bareboat/store"
+
+enum { LOOP_TRIES = 64 };
+
+static bool lies_in(const char *image, const char *store)
+{
+	return store[0] == '/' && bb_beneath(image, store) && strlen(image) > strlen(store);
+}
+
+/* Whether the path, as text, lies in one of the stores; where a link or ".." would lead is seen when it is opened. */
+static bool is_of_store(const char *image, int argc, char **argv)
+{
+	bool named = false;
+
+	for (int i = 0; i < argc; i++) {
+		if (strncmp(argv[i], "store=", 6) != 0)
+			continue;
+		named = true;
+		if (lies_in(image, argv[i] + 6))
+			return true;
+	}
+	return !named && lies_in(image, DEFAULT_STORE);
+}
+
+/* Whether root alone could have put it there, and everybody may search or read it. */
+static bool trusted(int fd, mode_t everybody)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && status.st_uid == 0 && !(status.st_mode & 022) && (status.st_mode & everybody);
+}
+
+/* Opens the next component of `*path` below `at`, which is closed; no link is followed. */
+static int step_down(int at, const char **path, unsigned long long flags)
+{
+	const struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH };
+	char name[NAME_MAX + 1] = "";
+	const char *end = strchrnul(*path, '/');
+	int next = -1;
+
+	errno = ENAMETOOLONG;
+	if ((size_t)(end - *path) < sizeof name) {
+		memcpy(name, *path, (size_t)(end - *path));
+		next = sys_openat2(at, name, &how);
+	}
+	*path = end + strspn(end, "/");
+	bb_close(&at);
+	return next;
+}
+
+/* Opens the file, looking at each component on the way: none may be a link, and none somebody else's. */
+static int open_trusted(const char *image, struct bb_err *err)
+{
+	const char *rest = image + strspn(image, "/");
+	int at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	while (at >= 0 && strchr(rest, '/') && trusted(at, S_IXOTH))
+		at = step_down(at, &rest, O_PATH | O_DIRECTORY);
+	if (at >= 0 && !strchr(rest, '/') && trusted(at, S_IXOTH)) {
+		at = step_down(at, &rest, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+		if (at >= 0 && trusted(at, S_IROTH))
+			return at;
+	}
+	if (at < 0)
+		return bb_fail(err, errno, "open", image);
+	bb_close(&at);
+	return bb_fail(err, EPERM, "trust", image);
+}
+
+/* Whether it is a squashfs file; what else lies in the store is for the planner to judge. */
+static bool is_squashfs(int file)
+{
+	static const char magic[] = { 'h', 's', 'q', 's' };
+	char head[sizeof magic];
+
+	return pread(file, head, sizeof head, 0) == sizeof head && !memcmp(head, magic, sizeof magic);
+}
+
+static char *loop_path(int number, char text[static 32])
+{
+	size_t at = bb_put(text, 32, 0, "/dev/loop");
+
+	bb_put_number(text, 32, at, (unsigned)number);
+	return text;
+}
+
+/* A loop device of the file, which the kernel gives back when nothing uses it any more (loop(4)).  Not by direct I/O: the
+ * next step finds the file's pages in memory. */
+static int open_loop(int file, char path[static 32], struct bb_err *err)
+{
+	struct loop_config config = { .fd = (unsigned)file, .info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR };
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), loop = -1;
+
+	/* Whoever asks for a free one may find it taken by then. */
+	for (int tries = 0; control >= 0 && loop < 0 && tries < LOOP_TRIES; tries++) {
+		int number = ioctl(control, LOOP_CTL_GET_FREE);
+
+		if (number < 0)
+			break;
+		loop = open(loop_path(number, path), O_RDWR | O_CLOEXEC);
+		if (loop < 0)
+			break;
+		if (ioctl(loop, LOOP_CONFIGURE, &config) == 0)
+			break;
+		bb_close(&loop);
+		if (errno != EBUSY)
+			break;
+	}
+	if (loop < 0)
+		bb_fail(err, errno, "get", "a loop device");
+	bb_close(&control);
+	return loop;
+}
+
+/* What the kernel had to say of the mount that failed (fsopen(2)), or "". */
+static void reason_of(int fs, char *text, size_t size)
+{
+	ssize_t got = read(fs, text, size - 1);
+
+	text[got > 0 ? got : 0] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+}
+
+static int mount_loop(const char *loop, struct bb_err *err)
+{
+	char reason[256] = "";
+	int fs = sys_fsopen("squashfs", FSOPEN_CLOEXEC), fd = -1;
+
+	if (fs < 0)
+		return bb_fail(err, errno, "mount", "squashfs");
+	if (sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", loop, 0) == 0 &&
+	    sys_fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) == 0 &&
+	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		fd = sys_fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	if (fd < 0) {
+		int errnum = errno;
+
+		reason_of(fs, reason, sizeof reason);
+		bb_fail(err, errnum, "mount squashfs", reason);
+	}
+	bb_close(&fs);
+	return fd;
+}
+
+/* In the child: puts the mount into a mount namespace of root's, has that copied into another user namespace, which is
+ * where the kernel locks its flags, and takes a copy of the copy. */
+static bool copy_locked(int mount)
+{
+	struct mount_attr private = { .propagation = MS_PRIVATE };
+	static const char place[] = "/proc"; /* a directory that is always there */
+	int locked;
+
+	if (unshare(CLONE_NEWNS) < 0 || sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &private) < 0 ||
+	    sys_move_mount(mount, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+	    unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return false;
+	locked = sys_open_tree(AT_FDCWD, place, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return locked >= 0 && dup3(locked, mount, O_CLOEXEC) >= 0 && close(locked) == 0;
+}
+
+/* Makes the mount's flags such that the owner of the namespace that it will be moved to cannot change them: nodev above
+ * all, since the file system is root's and what device nodes it has would be real (mount_namespaces(7)). */
+static int lock_flags(int mount, struct bb_err *err)
+{
+	/* Like fork(2), but that the child's descriptors are ours: the copy takes the number of the original. */
+	struct clone_args arguments = { .flags = CLONE_FILES, .exit_signal = SIGCHLD };
+	pid_t child = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+	int status = 0;
+
+	if (child == 0)
+		_exit(copy_locked(mount) ? 0 : errno);
+	if (child < 0)
+		return bb_fail(err, errno, "fork", "");
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	return bb_fail(err, WIFEXITED(status) ? WEXITSTATUS(status) : EINTR, "lock the flags of", "the image's mount");
+}
+
+int bb_store_mount(const char *image, int argc, char **argv, char *note, size_t size)
+{
+	int file, loop = -1, mount = -1;
+	char path[32];
+	struct bb_err err;
+
+	note[0] = '\0';
+	if (!is_of_store(image, argc, argv))
+		return -1;
+	file = open_trusted(image, &err);
+	if (file >= 0 && !is_squashfs(file)) {
+		bb_close(&file);
+		return -1;
+	}
+	if (file >= 0)
+		loop = open_loop(file, path, &err);
+	if (loop >= 0)
+		mount = mount_loop(path, &err);
+	if (mount >= 0 && lock_flags(mount, &err) < 0)
+		bb_close(&mount);
+	if (mount < 0)
+		bb_err_text(&err, note, size);
+	bb_close(&loop);
+	bb_close(&file);
+	return mount;
+}

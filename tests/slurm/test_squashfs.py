@@ -1,0 +1,241 @@
+"""Images that are squashfs files: of the site's store, by the kernel; the user's own, by a FUSE server."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from steps import HELLO, Srun, good, refused, wait_until
+
+from slurm.testbed import Testbed
+
+IN_KERNEL, BY_FUSE = "squashfs", "fuse.squashfuse"
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def pack(directory: Path, file: Path, *options: str) -> Path:
+    """Make a squashfs file of a directory, readable by all."""
+    file.unlink(missing_ok=True)
+    argv = ["mksquashfs", str(directory), str(file), "-no-progress", "-quiet", *options]
+    subprocess.run(argv, check=True, capture_output=True, timeout=250)
+    file.chmod(0o644)
+    return file
+
+
+@pytest.fixture(scope="session")
+def packed(image: Callable[[str], Path], store: Path) -> Path:
+    """The MPICH image, in the store."""
+    return pack(image("deb13-mpich"), store / "mpich.sqsh", "-comp", "gzip", "-Xcompression-level", "1")
+
+
+@pytest.fixture
+def own(packed: Path, shared_path: Path) -> Path:
+    """The same file, where the user could have put it."""
+    return Path(shutil.copy(packed, shared_path / "own.sqsh"))
+
+
+@pytest.fixture(params=[IN_KERNEL, BY_FUSE])
+def either(request: pytest.FixtureRequest, packed: Path, own: Path) -> tuple[Path, str]:
+    return (packed, IN_KERNEL) if request.param == IN_KERNEL else (own, BY_FUSE)
+
+
+def servers(user: pwd.struct_passwd) -> list[int]:
+    """The pids of the user's FUSE servers that have not ended."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, rest = (process / "stat").read_text().partition("(")[2].rpartition(")")
+            if name == "squashfuse_ll" and rest[1] != "Z" and process.stat().st_uid == user.pw_uid:
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def loops(file: Path) -> list[str]:
+    """The loop devices that the file is behind."""
+    paths = Path("/sys/block").glob("loop*/loop/backing_file")
+    return [path.parts[3] for path in paths if path.read_text().strip() == str(file)]
+
+
+def test_ranks_on_two_nodes_call_the_hosts_mpi(srun: Srun, either: tuple[Path, str]) -> None:
+    lines = good(srun("-N2", "-n4", f"--container={either[0]}", HELLO))
+    assert sorted(line.split(" on ")[0] for line in lines) == [f"rank {rank} of 4" for rank in range(4)]
+    assert all("library MPICH Version: 4.0" in line for line in lines)
+
+
+def test_the_second_launch_is_planned_no_more(srun: Srun, either: tuple[Path, str]) -> None:
+    said = []
+    for _ in range(2):
+        # Of another test's plan it would be the third.
+        result = srun("-N1", "-n1", f"--container={either[0]}", HELLO, BAREBOAT_TRACE="1", TZ="UTC0")
+        assert result.returncode == 0
+        said.append(result.stderr)
+    assert "trace: planned" in said[0]
+    assert "trace: entered by the cache" in said[1]
+
+
+class Step:
+    """A step that runs until it is told to go on."""
+
+    def __init__(self, cluster: Testbed, user: pwd.struct_passwd, directory: Path, *arguments: str) -> None:
+        self.go, self.started = directory / "go", directory / "started"
+        script = f"echo >> {self.started}; until [ -e {self.go} ]; do sleep 0.05; done; cat /etc/os-release"
+        self.process = subprocess.Popen(
+            ["srun", *arguments, "sh", "-c", script],
+            user=user.pw_uid,
+            group=user.pw_gid,
+            cwd=user.pw_dir,
+            env={"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, **cluster.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self, ranks: int = 1) -> None:
+        wait_until(lambda: self.started.exists() and len(self.started.read_text().splitlines()) >= ranks)
+
+    def end(self) -> tuple[int, str, str]:
+        self.go.touch()
+        output, errors = self.process.communicate(timeout=120)
+        return self.process.returncode, output, errors
+
+
+@pytest.fixture
+def step(cluster: Testbed, user: pwd.struct_passwd, shared_path: Path) -> Callable[..., Step]:
+    shared_path.chmod(0o777)
+    return lambda *arguments: Step(cluster, user, shared_path, *arguments)
+
+
+def test_the_kernel_mounts_those_of_the_store(
+    step: Callable[..., Step], packed: Path, user: pwd.struct_passwd
+) -> None:
+    running = step("-N1", "-n4", f"--container={packed}")
+    running.wait(4)
+    assert (len(loops(packed)), servers(user)) == (1, [])
+    code, output, errors = running.end()
+    assert (code, output.count("PRETTY_NAME"), errors) == (0, 4, "")
+    wait_until(lambda: not loops(packed))
+
+
+def test_a_server_of_the_users_shows_all_others(
+    step: Callable[..., Step], own: Path, user: pwd.struct_passwd
+) -> None:
+    running = step("-N1", "-n4", f"--container={own}")
+    running.wait(4)
+    assert (len(loops(own)), len(servers(user))) == (0, 1)
+    code, output, errors = running.end()
+    assert (code, output.count("PRETTY_NAME"), errors) == (0, 4, "")
+    wait_until(lambda: not servers(user))
+
+
+def test_many_steps_on_one_image(either: tuple[Path, str], user: pwd.struct_passwd, cluster: Testbed) -> None:
+    image, _ = either
+    job = Path(user.pw_dir, "many.sh")
+    job.write_text(
+        "#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8; do\n"
+        f"srun -N1 -n4 --overlap --container={image} echo started & done; wait\n"
+    )
+    result = cluster.run(["salloc", "-N1", "-n4", "sh", str(job)], user=user.pw_name, timeout=200)
+    assert result.stdout.splitlines() == ["started"] * 32, result.stderr
+    assert "bareboat" not in result.stderr
+    wait_until(lambda: not loops(image) and not servers(user))
+
+
+@pytest.mark.parametrize("victim", ["rank", "slurmstepd", "srun"])
+def test_nothing_stays_of_a_step_that_was_killed(
+    step: Callable[..., Step],
+    either: tuple[Path, str],
+    user: pwd.struct_passwd,
+    cluster: Testbed,
+    victim: str,
+) -> None:
+    image, _ = either
+    running = step("-N1", "-n2", f"--container={image}")
+    running.wait(2)
+    (ranks, daemons) = processes_of(running, user)
+    if victim == "srun":
+        running.process.kill()
+    for pid in ranks if victim == "rank" else daemons if victim == "slurmstepd" else ():
+        os.kill(pid, signal.SIGKILL)
+    if victim != "rank":
+        cluster.run(["scancel", "--user", user.pw_name, "--signal=KILL"])
+    running.process.communicate(timeout=120)
+    for pid in ranks:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert running.process.returncode != 0
+    wait_until(lambda: not loops(image) and not servers(user))
+
+
+def processes_of(running: Step, user: pwd.struct_passwd) -> tuple[list[int], list[int]]:
+    """The pids of a step's ranks and of the slurmstepd above them."""
+    ranks, daemons = [], set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[1:2] == [b"-c"] and str(running.started).encode() in words[2]:
+                ranks.append(int(process.name))
+                stat = (process / "stat").read_text()
+                daemons.add(int(stat.rpartition(")")[2].split()[1]))
+        except OSError:
+            continue
+    return ranks, sorted(daemons)
+
+
+def test_a_server_that_is_killed_fails_the_step_and_nothing_hangs(
+    step: Callable[..., Step], own: Path, user: pwd.struct_passwd
+) -> None:
+    running = step("-N1", "-n1", f"--container={own}")
+    running.wait()
+    (server,) = servers(user)
+    os.kill(server, signal.SIGKILL)
+    code, _, errors = running.end()
+    assert code != 0
+    assert "Transport endpoint is not connected" in errors or "Bus error" in errors
+
+
+def test_another_image_under_the_same_name_is_seen(srun: Srun, own: Path, tiny: Path) -> None:
+    command = (
+        "-N1",
+        "-n1",
+        f"--container={own}",
+        "/bin/sh",
+        "-c",
+        "[ -e /etc/os-release ] && echo big || echo tiny",
+    )
+    assert good(srun(*command)) == ["big"]
+    assert good(srun(*command)) == ["big"]
+    pack(tiny, own)
+    assert good(srun(*command)) == ["tiny"]
+
+
+@pytest.mark.parametrize("compression", ["gzip", "xz", "lz4", "zstd", "lzo"])
+def test_compressions(srun: Srun, tiny: Path, store: Path, shared_path: Path, compression: str) -> None:
+    file = pack(tiny, store / f"{compression}.sqsh", "-comp", compression)
+    assert good(srun("-N1", f"--container={file}", "/bin/pwd", cwd="/tmp")) == ["/tmp"]
+    shutil.move(file, shared_path / "own.sqsh")
+    assert good(srun("-N1", f"--container={shared_path}/own.sqsh", "/bin/pwd", cwd="/tmp")) == ["/tmp"]
+
+
+def test_a_compression_that_nobody_knows_is_named(srun: Srun, tiny: Path, store: Path) -> None:
+    file = pack(tiny, store / "lzma.sqsh", "-comp", "lzma")
+    (said,) = refused(srun("-N1", f"--container={file}", "/bin/pwd"))
+    assert said.startswith(f"error: cannot read the squashfs image {file} (its FUSE server says: ")
+    file.unlink()
+
+
+def test_a_file_that_is_cut_short_is_named(srun: Srun, packed: Path, store: Path, shared_path: Path) -> None:
+    for file in (store / "cut.sqsh", shared_path / "cut.sqsh"):
+        file.write_bytes(packed.read_bytes()[: 1 << 20])
+        file.chmod(0o644)
+        (said,) = refused(srun("-N1", f"--container={file}", "/bin/true"))
+        assert said.startswith(f"error: cannot read the squashfs image {file} (its FUSE server says: ")
+        file.unlink()
