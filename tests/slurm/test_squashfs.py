@@ -160,7 +160,7 @@ def test_nothing_stays_of_a_step_that_was_killed(
     image, _ = either
     running = step("-N1", "-n2", f"--container={image}")
     running.wait(2)
-    (ranks, daemons) = processes_of(running, user)
+    (ranks, daemons) = processes_of(running)
     if victim == "srun":
         running.process.kill()
     for pid in ranks if victim == "rank" else daemons if victim == "slurmstepd" else ():
@@ -171,11 +171,11 @@ def test_nothing_stays_of_a_step_that_was_killed(
     for pid in ranks:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    assert running.process.returncode != 0
+    wait_until(lambda: not processes_of(running)[0])
     wait_until(lambda: not loops(image) and not servers(user))
 
 
-def processes_of(running: Step, user: pwd.struct_passwd) -> tuple[list[int], list[int]]:
+def processes_of(running: Step) -> tuple[list[int], list[int]]:
     """The pids of a step's ranks and of the slurmstepd above them."""
     ranks, daemons = [], set()
     for process in Path("/proc").glob("[0-9]*"):
