@@ -61,9 +61,10 @@ int bb_cache_open(const char *path, struct bb_err *err)
 
 	if (fd < 0)
 		return bb_fail(err, errno, "open the cache", path);
+	errno = EPERM; /* where fstat(2) does not fail */
 	if (fstat(fd, &status) < 0 || status.st_uid != geteuid() || (status.st_mode & 077)) {
 		bb_close(&fd);
-		return bb_fail(err, EPERM, "trust the cache", path);
+		return bb_fail(err, errno, "trust the cache", path);
 	}
 	return fd;
 }

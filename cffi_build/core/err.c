@@ -50,6 +50,8 @@ static const struct {
 	{ EPERM, "trust", "an image of the store and each directory above it must be root's, writable by nobody else and open to all" },
 	{ ENOENT, "open the FUSE device", "images that are files need it: modprobe fuse" },
 	{ EACCES, "open the FUSE device", "images that are files need it, open to users: chmod 666 /dev/fuse" },
+	{ ENOENT, "execute",
+	  "install bareboat under the same prefix on every node and check with `bareboat slurm status --nodes`" },
 	{ ENOENT, "bind", "the source of a mount must exist on every node of the step" },
 	{ ENOENT, "enter the working directory", "choose one with --chdir that exists in the container" },
 	{ ESTALE, "use the container",

@@ -23,7 +23,7 @@ int bb_program_file(const struct bb_share *share)
 {
 	int fd = memfd_create("bareboat-program", 0);
 
-	if (fd >= 0 && write(fd, share->entry + share->program, share->program_size) != (ssize_t)share->program_size)
+	if (fd >= 0 && bb_write_all(fd, share->entry + share->program, share->program_size) < 0)
 		bb_close(&fd);
 	return fd;
 }
@@ -38,12 +38,14 @@ static char *assignment(const struct bb_value *value, char *text, size_t size)
 	return at + 1 < size ? text : NULL;
 }
 
+/* Does not return; where the program cannot be executed, its pipe says why. */
 static void execute(const char *path, int program, int image, bool groups, const struct bb_value *values, int in, int out)
 {
 	enum { HEAD = 5, MOST = 6 };
 	char hold[] = "--hold", asked[] = "asked", alone[] = "alone", mount[16] = "-1", source[64], texts[MOST][PATH_MAX + 32];
 	char *argv[HEAD + MOST + 1] = { (char *)(uintptr_t)path, hold, source, groups ? asked : alone, mount };
 	char *environment[] = { NULL };
+	struct bb_entered entered = { .told = BB_NOT_ENTERED };
 	size_t at = bb_put(source, sizeof source, 0, "/proc/self/fd/"), count = 0;
 
 	bb_put_number(source, sizeof source, at, (unsigned)program);
@@ -51,14 +53,12 @@ static void execute(const char *path, int program, int image, bool groups, const
 		if (values->value && (argv[HEAD + count] = assignment(values, texts[count], sizeof texts[count])))
 			count++;
 	argv[HEAD + count] = NULL;
-	if (image >= 0) {
+	if (image >= 0)
 		bb_put_number(mount, sizeof mount, 0, (unsigned)image);
-		fcntl(image, F_SETFD, 0);
-	}
-	dup2(in, STDIN_FILENO);
-	dup2(out, STDOUT_FILENO);
-	execve(path, argv, environment);
-	_exit(127);
+	if ((image < 0 || fcntl(image, F_SETFD, 0) == 0) && dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0)
+		execve(path, argv, environment);
+	bb_fail(&entered.err, errno, "execute", path);
+	_exit(write(out, &entered, sizeof entered) < 0 ? 127 : BB_FAILED);
 }
 
 /* Hears what the holder has to say; false where it ended or the time limit or the step's end came first. */
@@ -96,10 +96,6 @@ static int judge(struct bb_share *share, const char *path, pid_t child, int leas
 	if (!attend(share, child, leash, out, &entered)) {
 		bb_close(&leash);
 		bb_reap(child, bb_now() + 1, &status);
-		if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-			return bb_broken(share, cannot, path,
-					 "it is missing or not executable on this node; install bareboat under the same prefix on "
-					 "every node and check with `bareboat slurm status --nodes`");
 		return bb_broken(share, cannot, path,
 				 "it was ended from outside or took longer than 140 s; see the node's kernel log and try again");
 	}
@@ -116,16 +112,22 @@ static int judge(struct bb_share *share, const char *path, pid_t child, int leas
 int bb_holder_start(struct bb_share *share, const struct bb_step_values *values)
 {
 	char path[PATH_MAX] = "bareboat-hold";
-	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, program = bb_program_file(share), leash = -1;
+	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, program = -1, leash = -1;
 	pid_t child = -1;
+	struct bb_err err;
 
-	if (program >= 0 && bb_installed("/libexec/bareboat/bareboat-hold", path, sizeof path) == 0 &&
-	    pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0)
-		child = vfork(); /* a copy of slurmstepd's page tables would be for nothing */
+	if (bb_installed("/libexec/bareboat/bareboat-hold", path, sizeof path) < 0)
+		bb_fail(&err, ENOENT, "find", path);
+	else if ((program = bb_program_file(share)) < 0)
+		bb_fail(&err, errno, "copy the program for", path);
+	else if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
+		bb_fail(&err, errno, "open a pipe to", path);
+	else if ((child = vfork()) < 0) /* a copy of slurmstepd's page tables would be for nothing */
+		bb_fail(&err, errno, "fork for", path);
 	if (child == 0)
 		execute(path, program, share->image, atomic_load(&share->mapper) != 0, values->list, in[0], out[1]);
 	if (child < 0)
-		bb_broken(share, cannot, path, strerrordesc_np(errno));
+		bb_err_text(&err, share->text, sizeof share->text);
 	bb_close(&program);
 	bb_close(&in[0]);
 	bb_close(&out[1]);

@@ -48,7 +48,10 @@ PLAUSIBLE: Mapping[str, int] = {
 """What a call may well fail with; EIO for all others."""
 
 
-_GIVEN = {"getrandom": 0, "read": 1, "readlink": 1, "getdents64": 1, "wait4": 1, "write": 1}
+_GIVEN = {
+    **{"getrandom": 0, "read": 1, "readlink": 1, "getdents64": 1, "write": 1, "writev": 1},
+    **{"fstat": 1, "lstat": 1, "stat": 1},
+}
 """How many of a call's first arguments say what it is asked for, not where the answer goes; else two."""
 
 
@@ -120,11 +123,11 @@ def calls_of(command: Command, *, start: str) -> tuple[Call, ...]:
     return tuple(calls)
 
 
-def inject(command: Command, call: Call, error: int) -> Outcome:
-    """Run the command with that call failing.  It is an error of the test where another call is hit."""
+def inject(command: Command, call: Call, error: int, *, instead: str = "") -> Outcome:
+    """Run the command with that call failing, or doing ``instead`` (strace(1)), and no other one."""
     name = errno.errorcode[error]
     # brk(2) tells a failure by the old break, which glibc takes any smaller address for.
-    how = "retval=0" if call.name == "brk" else f"error={name}"
+    how = instead or ("retval=0" if call.name == "brk" else f"error={name}")
     done, lines = _traced(
         command, "-e", f"trace={call.name}", "-e", f"inject={call.name}:{how}:when={call.number}"
     )
