@@ -140,6 +140,7 @@ void bb_groups_offer(spank_t sp, struct bb_share *share)
 	}
 	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
 		;
+	share->unmapped = !atomic_load(&share->mapper);
 }
 
 void bb_groups_withdraw(struct bb_share *share)

@@ -85,6 +85,8 @@ static bool attend(struct bb_share *share, pid_t child, int leash, int out, stru
 	atomic_store(&share->holder, child);
 	if (bb_groups_mapped(share))
 		answer = BB_MAPPED;
+	else
+		share->unmapped = true;
 	return write(leash, &answer, 1) == 1 && hear(out, entered, share);
 }
 

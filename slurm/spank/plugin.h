@@ -73,6 +73,7 @@ struct bb_share {
 	bool checked;             /* BAREBOAT_CHECK=1: each rank takes a seat, and the helper holds the first one's stderr */
 	_Atomic uint32_t seated;
 	struct bb_seat seats[BB_SEATS];
+	bool unmapped;            /* the user has several groups, and only one of them is mapped */
 	bool cached;              /* the program came from the cache */
 	unsigned long long entered; /* microseconds from the helper's start until the container stood */
 	size_t program, program_size; /* where in `entry` the program lies */

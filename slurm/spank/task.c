@@ -87,17 +87,21 @@ static void pass_on_warnings(spank_t sp, const struct bb_share *share)
 		bb_say(sp, share->text);
 }
 
-/* That an image of the store is not mounted by the kernel is a matter of each node. */
-static void tell_of_store(spank_t sp, const struct bb_share *share)
+/* What is less than it should be on this node. */
+static void tell_of_node(spank_t sp, const struct bb_share *share)
 {
 	char text[2048];
 	size_t at;
 
-	if (!share->note[0])
-		return;
-	at = bb_put(text, sizeof text, 0, "warning: the kernel does not show this image of the store, a FUSE server does, which is slower: ");
-	bb_put(text, sizeof text, at, share->note);
-	bb_say(sp, text);
+	if (share->note[0]) {
+		at = bb_put(text, sizeof text, 0,
+			    "warning: the kernel does not show this image of the store, a FUSE server does, which is slower: ");
+		bb_put(text, sizeof text, at, share->note);
+		bb_say(sp, text);
+	}
+	if (share->unmapped)
+		bb_say(sp, "warning: of your groups only one is mapped on this node: the others count when files are opened, but show as "
+			   "65534, and chgrp to them fails; start the step again, and if it stays so, see slurmd's log");
 }
 
 static void die(spank_t sp, struct bb_share *share, const char *text) __attribute__((noreturn));
@@ -163,7 +167,7 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 		die(sp, share, problem);
 	if (first) {
 		pass_on_warnings(sp, share);
-		tell_of_store(sp, share);
+		tell_of_node(sp, share);
 	}
 	start = bb_now_us();
 	if (bb_program_open(&program, share->entry + share->program, share->program_size, &err) < 0 ||
