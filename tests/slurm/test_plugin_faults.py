@@ -123,5 +123,7 @@ def test_without_roots_child_the_own_gid_is_mapped(
             result = cluster.run(argv, user=member)
         assert result.returncode == 0
         assert result.stdout.split()[0] == "1"
-        assert result.stderr.startswith("bareboat: n1: warning: of your groups only one is mapped on this node:")
+        assert result.stderr.startswith(
+            "bareboat: n1: warning: of your groups only one is mapped on this node:"
+        )
     assert_sound(cluster)
