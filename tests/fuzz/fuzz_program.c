@@ -81,7 +81,7 @@ static void walk(const struct bb_program *program)
 
 	while (bb_program_next(program, &cursor, &op)) {
 		/* Whatever has a value: the root comes first and once. */
-		CHECK((op.verb == BB_ROOT_DIR) == (before == program->first));
+		CHECK((op.verb == BB_ROOT_DIR || op.verb == BB_ROOT_SQUASHFS) == (before == program->first));
 		check_operation(program, &op, before, cursor);
 		before = cursor;
 	}
