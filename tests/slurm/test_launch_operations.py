@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from steps import HELLO, Srun, good
+from tracing import traced
 
 from slurm.testbed import Testbed
 
@@ -17,20 +16,7 @@ LIMITS = {"deb13-mpich": (18, 18), "deb13-openmpi": (28, 28)}
 """At most so many questions whether the plan still holds (one for each file that it was decided by), and so
 many for the container: its root, each mount point, and whether a mount would hide something."""
 
-
-@contextmanager
-def traced(pid: int, log: Path) -> Iterator[None]:
-    """Write what a process and its children ask of file systems into ``log``."""
-    calls = "trace=%file,openat2,open_tree,fsopen"
-    argv = ["strace", "-f", "-qq", "-s", "4096", "-e", calls, "-e", "signal=none", "-o", str(log)]
-    tracer = subprocess.Popen([*argv, "-p", str(pid)], stderr=subprocess.PIPE)
-    try:
-        while f"TracerPid:\t{tracer.pid}" not in Path(f"/proc/{pid}/status").read_text():
-            assert tracer.poll() is None
-        yield
-    finally:
-        tracer.terminate()
-        tracer.communicate(timeout=60)
+CALLS = ("-s", "4096", "-e", "trace=%file,openat2,open_tree,fsopen")
 
 
 def count(log: Path, image: Path) -> tuple[int, int]:
@@ -59,7 +45,7 @@ def test_a_warm_launch_asks_the_image_little_however_many_ranks_there_are(
         arguments = (f"--mpi={wire_up}", "-w", "n1", f"-n{ranks}", f"--container={image(name)}", HELLO)
         good(srun(*arguments))
         log = shared_path / f"{ranks}"
-        with traced(cluster.process("slurmd n1").pid, log):
+        with traced(cluster.process("slurmd n1").pid, log, *CALLS):
             good(srun(*arguments))
         counts.append(count(log, image(name)))
     assert counts[0] == counts[1]

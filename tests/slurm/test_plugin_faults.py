@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from steps import CACHED, PLANNED, Srun, good, how, refused
+from tracing import traced
 
 from slurm.testbed import Testbed
 from slurm.testbed.account import temporary_user
@@ -22,17 +23,8 @@ from slurm.testbed.account import temporary_user
 @contextmanager
 def failing(cluster: Testbed, log: Path, *options: str) -> Iterator[None]:
     """Make system calls below slurmd of n1 fail, as strace's ``options`` say."""
-    slurmd = str(cluster.process("slurmd n1").pid)
-    command = ["strace", "-f", "-qq", "-e", "signal=none", "-o", str(log), *options, "-p", slurmd]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
-    try:
-        while f"TracerPid:\t{tracer.pid}" not in Path(f"/proc/{slurmd}/status").read_text():
-            assert tracer.poll() is None, tracer.communicate()
+    with traced(cluster.process("slurmd n1").pid, log, *options):
         yield
-    finally:
-        # Asked to end, strace waits for a stop of each thread, and for ever for one that ends just then.
-        tracer.kill()
-        tracer.communicate(timeout=60)
     hits = [line for line in log.read_text(errors="replace").splitlines() if "(INJECTED)" in line]
     assert hits, options
 
