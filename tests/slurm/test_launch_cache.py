@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from steps import CACHED, HELLO, PLANNED, Srun, how
+from steps import CACHED, HELLO, PLANNED, Srun, how, wait_until
+from tracing import traced
 
 from slurm.testbed import Testbed
 
@@ -158,6 +159,60 @@ def test_a_change_of_the_configuration_is_seen(
     assert launch(f"--container={own}", "true", BAREBOAT_CONFIG=str(config)) == PLANNED
 
 
+LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
+
+
+@pytest.mark.parametrize("what", [Path("/etc/ld.so.cache"), LIBRARIES / "libmpich.so.12", LIBRARIES / "ucx"])
+def test_a_change_of_the_host_is_seen(
+    launch: Callable[..., str], node_cache: Callable[..., str], mpich: Path, shared_path: Path, what: Path
+) -> None:
+    """Loader cache, library and directory of plugins: copies on n1, so that this host stays as it is."""
+    copy = shared_path / "copy"
+    subprocess.run(["cp", "-a", what.resolve(), copy], check=True)
+    node_cache(f"mount --bind {copy} {what.resolve()}")
+    try:
+        assert launch(f"--container={mpich}", HELLO) == PLANNED
+        assert launch(f"--container={mpich}", HELLO) == CACHED
+        (copy / "libnew.so").touch() if copy.is_dir() else os.utime(copy)
+        assert launch(f"--container={mpich}", HELLO) == PLANNED
+        assert launch(f"--container={mpich}", HELLO) == CACHED
+    finally:
+        node_cache(f"umount {what.resolve()}")
+
+
+def test_another_installation_is_another_request(
+    launch: Callable[..., str], node_cache: Callable[..., str], prefix: Path, own: Path
+) -> None:
+    assert launch(f"--container={own}", "true") == PLANNED
+    assert launch(f"--container={own}", "true") == CACHED
+    plugin = prefix / "lib/slurm/bareboat.so"
+    shutil.copy2(plugin, plugin.with_name("new"))
+    plugin.with_name("new").rename(plugin)
+    assert launch(f"--container={own}", "true") == PLANNED
+    assert launch(f"--container={own}", "true") == CACHED
+
+
+def test_a_mount_of_the_host_takes_effect_without_a_miss(
+    srun: Srun, node_cache: Callable[..., str], own: Path, shared_path: Path
+) -> None:
+    config = shared_path / "site.toml"
+    config.write_text("[view]\nnetwork-types = ['ramfs']\n")
+    script = "[ ! -e /mnt/file ] || cat /mnt/file"
+
+    def look() -> tuple[str, str]:
+        arguments = ("-w", "n1", "-n1", f"--container={own}", "sh", "-c", script)
+        result = srun(*arguments, BAREBOAT_CONFIG=str(config), BAREBOAT_TRACE="1")
+        return how(result), result.stdout
+
+    assert look() == (PLANNED, "")
+    node_cache("mount -t ramfs none /mnt && echo here > /mnt/file")
+    try:
+        assert look() == (CACHED, "here\n")
+    finally:
+        node_cache("umount /mnt")
+    assert look() == (CACHED, "")
+
+
 def test_a_configuration_of_several_programs_is_another_request(
     launch: Callable[..., str], node_cache: Callable[..., str], own: Path
 ) -> None:
@@ -254,18 +309,8 @@ def test_a_warm_launch_executes_one_program_of_bareboat(
     """No Python, no shell: bareboat-hold alone (docs/decisions/0006)."""
     assert launch(f"--container={own}", "/opt/true") == PLANNED
     log = shared_path / "execs"
-    slurmd = str(cluster.process("slurmd n1").pid)
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-qq", "-e", "trace=execve", "-e", "signal=none", "-o", str(log), "-p", slurmd],
-        stderr=subprocess.PIPE,
-    )
-    try:
-        while f"TracerPid:\t{tracer.pid}" not in Path(f"/proc/{slurmd}/status").read_text():
-            assert tracer.poll() is None
+    with traced(cluster.process("slurmd n1").pid, log, "-e", "trace=execve"):
         assert launch(f"--container={own}", "/opt/true") == CACHED
-    finally:
-        tracer.terminate()
-        tracer.communicate(timeout=60)
     executed = re.findall(r'execve\("([^"]*)".* = 0$', log.read_text(), re.MULTILINE)
     assert [Path(path).name for path in executed] == ["slurmstepd", "bareboat-hold", "true"]
 
@@ -286,8 +331,8 @@ def test_groups_are_the_users_own_inside(
     file = shared_path / "file"
     file.touch()
     os.chown(file, user.pw_uid, user.pw_gid)
-    # A Slurm of its own: slurmctld remembers a user's groups for ten minutes.
-    with Testbed(nodes=2, plugin=prefix) as bed:
+    # A Slurm of its own: slurmctld remembers a user's groups for ten minutes, if it is not told otherwise.
+    with Testbed(nodes=2, plugin=prefix, extra={"GroupUpdateTime": "1"}) as bed:
         outside = bed.run(["id", "-G"], user=user.pw_name).stdout
         assert len(outside.split()) == 2
         script = f"id -G; chgrp {group} {file}; cat /proc/self/setgroups"
@@ -295,7 +340,12 @@ def test_groups_are_the_users_own_inside(
         done = bed.run(argv, user=user.pw_name)
         assert sorted(done.stdout.splitlines()) == sorted([outside.strip(), "deny"] * 2), done.stderr
         assert file.group() == group
+        # The node's own table of groups stays as it is: what changes is Slurm's credential.
+        table = shutil.copy("/etc/group", shared_path / "group")
+        assert bed.enter("n1", ["mount", "--bind", str(table), "/etc/group"]).returncode == 0
         argv = ["srun", "-w", "n1", f"--container={plain}", "true"]
         trace = {"BAREBOAT_TRACE": "1"}
         assert how(bed.run(argv, user=user.pw_name, environment=trace)) == PLANNED
         assert how(bed.run(argv, user=user.pw_name, environment=trace)) == CACHED
+        subprocess.run(["gpasswd", "-d", user.pw_name, group], check=True, capture_output=True)
+        wait_until(lambda: how(bed.run(argv, user=user.pw_name, environment=trace)) == PLANNED)
