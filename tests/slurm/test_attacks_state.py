@@ -184,7 +184,7 @@ def held_up(cluster: Testbed, user: pwd.struct_passwd, image: Path) -> Iterator[
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: bool(processes(user, "bareboat-enter", own=True)))
+    wait_until(lambda: bool(processes(user, "bareboat-hold", own=True)))
     yield process
     go.touch()
     process.communicate(timeout=60)
@@ -195,7 +195,7 @@ def test_copies_of_slurmstepd_cannot_be_traced_or_entered(
     cluster: Testbed, hostile: Path, attack: Path, user: pwd.struct_passwd
 ) -> None:
     with held_up(cluster, user, hostile):
-        (holder,) = processes(user, "bareboat-enter", own=True)
+        (holder,) = processes(user, "bareboat-hold", own=True)
         # The user may enter what is the user's.
         assert as_user(user, attack, "within", holder, "open", "/mark") == "open /mark: done"
         copies = processes(user, "slurmstepd", own=True)
@@ -222,7 +222,7 @@ def test_a_holder_that_its_user_stops_and_changes_harms_only_the_step(
     cluster: Testbed, hostile: Path, attack: Path, user: pwd.struct_passwd
 ) -> None:
     with held_up(cluster, user, hostile) as process:
-        (holder,) = processes(user, "bareboat-enter", own=True)
+        (holder,) = processes(user, "bareboat-hold", own=True)
         os.kill(holder, signal.SIGSTOP)
         assert as_user(user, attack, "within", holder, "umount", "/proc") == "umount /proc: done"
         os.kill(holder, signal.SIGCONT)
