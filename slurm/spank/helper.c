@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,15 +73,41 @@ static int open_entry(struct bb_share *share, struct bb_entry *entry, struct bb_
 }
 
 /* An entry that every guard says still holds. */
-static bool take_cached(struct bb_share *share, int cache)
+static bool take_cached(struct bb_share *share, int cache, struct bb_entry *entry)
 {
-	struct bb_entry entry;
 	struct bb_err ignored;
 	const char *broken;
 
 	share->entry_size = bb_cache_load(cache, &share->key, share->entry, sizeof share->entry);
-	share->cached = share->entry_size && open_entry(share, &entry, &ignored) == 0 && bb_entry_holds(&entry, &broken);
+	share->cached = share->entry_size && open_entry(share, entry, &ignored) == 0 && bb_entry_holds(entry, &broken);
 	return share->cached;
+}
+
+static bool same_time(const struct timespec *one, const struct timespec *other)
+{
+	return one->tv_sec == other->tv_sec && one->tv_nsec == other->tv_nsec;
+}
+
+/* Whether the image that the program names is the file that root mounted: that was before any guard was made or asked, and
+ * a plan of one file must not be kept, or used, for another that has come into its place since. */
+static bool same_image(struct bb_share *share, const struct bb_entry *entry)
+{
+	const struct stat *file = &share->file;
+	struct bb_program program;
+	struct bb_err ignored;
+	struct stat status;
+	struct bb_op op;
+	size_t cursor = 0;
+
+	if (share->image < 0 || bb_program_open(&program, entry->program, entry->program_size, &ignored) < 0 ||
+	    !bb_program_next(&program, &cursor, &op) || op.verb != BB_ROOT_SQUASHFS)
+		return true;
+	if (stat(op.arg[0], &status) == 0 && status.st_dev == file->st_dev && status.st_ino == file->st_ino &&
+	    status.st_size == file->st_size && same_time(&status.st_mtim, &file->st_mtim) &&
+	    same_time(&status.st_ctim, &file->st_ctim))
+		return true;
+	bb_broken(share, "cannot use the image ", op.arg[0], "it was replaced while the step started; start the step again");
+	return false;
 }
 
 /* Finds or makes the program. */
@@ -90,16 +117,18 @@ static int obtain(struct bb_share *share, const struct bb_request *request)
 	struct bb_err err;
 	int rc = 0, cache = request->cache[0] ? bb_cache_open(request->cache, &err) : -1;
 
-	if (cache < 0 || request->replan || !take_cached(share, cache)) {
+	if (cache < 0 || request->replan || !take_cached(share, cache, &entry)) {
 		rc = bb_plan(share, request);
 		if (rc == 0 && open_entry(share, &entry, &err) < 0) {
 			bb_err_text(&err, share->text, sizeof share->text);
 			rc = -1;
 		}
-		/* What comes with a warning is planned each time, so that the warning is heard each time. */
-		if (rc == 0 && cache >= 0 && entry.cacheable && !share->text[0])
-			bb_cache_store(cache, &share->key, share->entry, share->entry_size);
 	}
+	if (rc == 0 && !same_image(share, &entry))
+		rc = -1;
+	/* What comes with a warning is planned each time, so that the warning is heard each time. */
+	if (rc == 0 && !share->cached && cache >= 0 && entry.cacheable && !share->text[0])
+		bb_cache_store(cache, &share->key, share->entry, share->entry_size);
 	bb_close(&cache);
 	return rc;
 }

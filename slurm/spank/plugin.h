@@ -22,10 +22,10 @@
 #include <limits.h>
 #include <slurm/slurm.h>
 #include <slurm/spank.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "cache.h"
 #include "enter.h"
@@ -59,6 +59,7 @@ struct bb_seat {
 struct bb_share {
 	pid_t stepd;
 	int image;               /* the image's mount, where root has made one; -1 where not.  In all that were forked since */
+	struct stat file;        /* of the file that it is the mount of */
 	uint32_t ranks;          /* how many will join */
 	_Atomic int claimant;     /* the pid of the first rank to come, which starts the helper */
 	_Atomic uint32_t state;   /* enum bb_state, a futex */
@@ -96,8 +97,9 @@ void bb_compare_finish(void);
 struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv);
 
 /* store.c: as root, the mount of an image that is a squashfs file in one of the site's stores (arguments "store=DIRECTORY");
- * -1 where it is none, and then `note` says why where that is for the user to know, else is "". */
-int bb_store_mount(const char *image, int argc, char **argv, char *note, size_t size);
+ * -1 where it is none, and then `note` says why where that is for the user to know, else is "".  `status` gets which file it
+ * is. */
+int bb_store_mount(const char *image, int argc, char **argv, struct stat *status, char *note, size_t size);
 
 /* rundir.c: without it, nothing is cached. */
 void bb_rundir_make(spank_t sp);

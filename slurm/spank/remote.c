@@ -10,12 +10,17 @@ struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv)
 	char image[2 * PATH_MAX];
 	struct bb_share *share;
 	uint32_t step = 0;
+	spank_err_t got;
 
 	/* The extern step holds the job's place on the node and runs nothing of the user's. */
 	if (spank_get_item(sp, S_JOB_STEPID, &step) == ESPANK_SUCCESS && step == SLURM_EXTERN_CONT)
 		return NULL;
-	if (spank_getenv(sp, BB_CONTAINER, image, sizeof image) == ESPANK_ENV_NOEXIST)
+	got = spank_getenv(sp, BB_CONTAINER, image, sizeof image);
+	if (got == ESPANK_ENV_NOEXIST)
 		return NULL;
+	/* What is too long for a path could be cut off to that of another file. */
+	if (got != ESPANK_SUCCESS)
+		image[0] = '\0';
 	share = mmap(NULL, sizeof *share, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	/* Without it, a step that was to run in a container would run outside: it must not start at all. */
 	if (share == MAP_FAILED) {
@@ -25,7 +30,7 @@ struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv)
 	share->stepd = getpid();
 	if (spank_get_item(sp, S_JOB_LOCAL_TASK_COUNT, &share->ranks) != ESPANK_SUCCESS)
 		share->ranks = 1;
-	share->image = bb_store_mount(image, argc, argv, share->note, sizeof share->note);
+	share->image = bb_store_mount(image, argc, argv, &share->file, share->note, sizeof share->note);
 	bb_rundir_make(sp);
 	bb_groups_offer(sp, share);
 	return share;

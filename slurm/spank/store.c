@@ -26,24 +26,38 @@
 
 enum { LOOP_TRIES = 64 };
 
+/* Without slashes at its end. */
+static size_t length_of(const char *path)
+{
+	size_t length = strlen(path);
+
+	while (length > 1 && path[length - 1] == '/')
+		length--;
+	return length;
+}
+
 static bool lies_in(const char *image, const char *store)
 {
 	return store[0] == '/' && bb_beneath(image, store) && strlen(image) > strlen(store);
 }
 
-/* Whether the path, as text, lies in one of the stores; where a link or ".." would lead is seen when it is opened. */
-static bool is_of_store(const char *image, int argc, char **argv)
+/* The innermost of the stores in which the path, as text, lies, or NULL; where a link or ".." would lead is seen when it is
+ * opened. */
+static const char *store_of(const char *image, int argc, char **argv)
 {
+	const char *found = NULL;
 	bool named = false;
 
 	for (int i = 0; i < argc; i++) {
+		const char *store = argv[i] + 6;
+
 		if (strncmp(argv[i], "store=", 6) != 0)
 			continue;
 		named = true;
-		if (lies_in(image, argv[i] + 6))
-			return true;
+		if (lies_in(image, store) && (!found || bb_beneath(store, found)))
+			found = store;
 	}
-	return !named && lies_in(image, DEFAULT_STORE);
+	return !named && lies_in(image, DEFAULT_STORE) ? DEFAULT_STORE : found;
 }
 
 /* Whether root alone could have put it there, and everybody may search or read it. */
@@ -55,9 +69,9 @@ static bool trusted(int fd, mode_t everybody)
 }
 
 /* Opens the next component of `*path` below `at`, which is closed; no link is followed. */
-static int step_down(int at, const char **path, unsigned long long flags)
+static int step_down(int at, const char **path, unsigned long long flags, unsigned long long resolve)
 {
-	const struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH };
+	const struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = resolve | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH };
 	char name[NAME_MAX + 1] = "";
 	const char *end = strchrnul(*path, '/');
 	int next = -1;
@@ -72,23 +86,28 @@ static int step_down(int at, const char **path, unsigned long long flags)
 	return next;
 }
 
-/* Opens the file, looking at each component on the way: none may be a link, and none somebody else's. */
-static int open_trusted(const char *image, struct bb_err *err)
+/* Opens the file, looking at each component on the way: none may be a link, and none somebody else's.  Nothing may be
+ * mounted below the store: who owns what in a file system that a user mounted (fusermount3(1)) is for that user to say. */
+static int open_trusted(const char *image, const char *store, struct bb_err *err)
 {
-	const char *rest = image + strspn(image, "/");
+	const char *rest = image + strspn(image, "/"), *below = image + length_of(store);
 	int at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char prefix[PATH_MAX] = "/";
 
-	while (at >= 0 && strchr(rest, '/') && trusted(at, S_IXOTH))
-		at = step_down(at, &rest, O_PATH | O_DIRECTORY);
-	if (at >= 0 && !strchr(rest, '/') && trusted(at, S_IXOTH)) {
-		at = step_down(at, &rest, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-		if (at >= 0 && trusted(at, S_IROTH))
+	while (at >= 0 && trusted(at, *rest ? S_IXOTH : S_IROTH)) {
+		bool last = !strchr(rest, '/');
+
+		if (!*rest)
 			return at;
+		at = step_down(at, &rest, last ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH | O_DIRECTORY,
+			       rest >= below ? RESOLVE_NO_XDEV : 0);
+		bb_put(prefix, (size_t)(rest - image) + 1 < sizeof prefix ? (size_t)(rest - image) + 1 : sizeof prefix, 0, image);
+		prefix[length_of(prefix)] = '\0';
 	}
 	if (at < 0)
-		return bb_fail(err, errno, "open", image);
+		return bb_fail(err, errno, "open", prefix);
 	bb_close(&at);
-	return bb_fail(err, EPERM, "trust", image);
+	return bb_fail(err, EPERM, "trust", prefix);
 }
 
 /* Whether it is a squashfs file; what else lies in the store is for the planner to judge. */
@@ -202,17 +221,18 @@ static int lock_flags(int mount, struct bb_err *err)
 	return bb_fail(err, WIFEXITED(status) ? WEXITSTATUS(status) : EINTR, "lock the flags of", "the image's mount");
 }
 
-int bb_store_mount(const char *image, int argc, char **argv, char *note, size_t size)
+int bb_store_mount(const char *image, int argc, char **argv, struct stat *status, char *note, size_t size)
 {
+	const char *store = store_of(image, argc, argv);
 	int file, loop = -1, mount = -1;
 	char path[32];
 	struct bb_err err;
 
 	note[0] = '\0';
-	if (!is_of_store(image, argc, argv))
+	if (!store)
 		return -1;
-	file = open_trusted(image, &err);
-	if (file >= 0 && !is_squashfs(file)) {
+	file = open_trusted(image, store, &err);
+	if (file >= 0 && (fstat(file, status) < 0 || !is_squashfs(file))) {
 		bb_close(&file);
 		return -1;
 	}

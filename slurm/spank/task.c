@@ -87,13 +87,14 @@ static void pass_on_warnings(spank_t sp, const struct bb_share *share)
 		bb_say(sp, share->text);
 }
 
-/* What is less than it should be on this node. */
-static void tell_of_node(spank_t sp, const struct bb_share *share)
+/* What is less than it should be on this node; of a store only where the image is a file. */
+static void tell_of_node(spank_t sp, const struct bb_share *share, const struct bb_program *program)
 {
 	char text[2048];
-	size_t at;
+	struct bb_op op;
+	size_t cursor = 0, at;
 
-	if (share->note[0]) {
+	if (share->note[0] && bb_program_next(program, &cursor, &op) && op.verb == BB_ROOT_SQUASHFS) {
 		at = bb_put(text, sizeof text, 0,
 			    "warning: the kernel does not show this image of the store, a FUSE server does, which is slower: ");
 		bb_put(text, sizeof text, at, share->note);
@@ -165,13 +166,14 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	problem = wait_for_container(share);
 	if (problem)
 		die(sp, share, problem);
-	if (first) {
+	if (first)
 		pass_on_warnings(sp, share);
-		tell_of_node(sp, share);
-	}
 	start = bb_now_us();
-	if (bb_program_open(&program, share->entry + share->program, share->program_size, &err) < 0 ||
-	    bb_join(&share->namespaces, &err) < 0)
+	if (bb_program_open(&program, share->entry + share->program, share->program_size, &err) < 0)
+		die_err(sp, share, &err);
+	if (first)
+		tell_of_node(sp, share, &program);
+	if (bb_join(&share->namespaces, &err) < 0)
 		die_err(sp, share, &err);
 	program.values = values.list;
 	bb_check_sit_down(share, sp);

@@ -2,6 +2,8 @@
  *   ids                    who it is, its capabilities, and whether it may gain privileges
  *   open PATH...           opens each for reading
  *   clear FLAG PATH        takes ro, nosuid or nodev from the mount at PATH
+ *   recast FLAG PATH       takes it from a copy of the mount at PATH
+ *   remount PATH           takes all flags by mount(2), and "ro" from the file system itself
  *   umount PATH            unmounts what is on top there
  *   uncover PATH           copies the mount at PATH without those below it
  *   write PATH...          opens each for writing
@@ -15,6 +17,7 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,14 +50,28 @@ static int ids(void)
 	return 0;
 }
 
-static int clear(const char *flag, const char *path)
+static int clear(const char *flag, const char *path, bool copy)
 {
 	struct mount_attr attr = { .attr_clr = !strcmp(flag, "ro") ? MOUNT_ATTR_RDONLY :
 					       !strcmp(flag, "nosuid") ? MOUNT_ATTR_NOSUID : MOUNT_ATTR_NODEV };
+	int at = copy ? (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE) : AT_FDCWD;
 	char what[64];
 
-	snprintf(what, sizeof what, "clear %s", flag);
-	return tell(what, path, (int)syscall(SYS_mount_setattr, AT_FDCWD, path, 0, &attr, sizeof attr));
+	snprintf(what, sizeof what, "%s %s", copy ? "recast" : "clear", flag);
+	if (copy && at < 0)
+		return tell("copy", path, -1);
+	return tell(what, path, (int)syscall(SYS_mount_setattr, at, copy ? "" : path, copy ? AT_EMPTY_PATH : 0, &attr, sizeof attr));
+}
+
+static int remount(const char *path)
+{
+	int fs;
+
+	tell("remount", path, (int)syscall(SYS_mount, "none", path, NULL, 4096 | 32 /* MS_BIND | MS_REMOUNT */, NULL));
+	fs = (int)syscall(SYS_fspick, AT_FDCWD, path, 0);
+	if (fs >= 0 && syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "rw", NULL, 0) == 0)
+		return tell("reconfigure", path, (int)syscall(SYS_fsconfig, fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0));
+	return tell("reconfigure", path, -1);
 }
 
 static int within(const char *pid)
@@ -145,8 +162,10 @@ static int command(int argc, char **argv)
 	}
 	if (!strcmp(name, "uncover") && argc == 2)
 		return tell(name, argv[1], (int)syscall(SYS_open_tree, AT_FDCWD, argv[1], OPEN_TREE_CLONE));
-	if (!strcmp(name, "clear") && argc == 3)
-		return clear(argv[1], argv[2]);
+	if ((!strcmp(name, "clear") || !strcmp(name, "recast")) && argc == 3)
+		return clear(argv[1], argv[2], name[0] == 'r');
+	if (!strcmp(name, "remount") && argc == 2)
+		return remount(argv[1]);
 	if (!strcmp(name, "umount") && argc == 2)
 		return tell(name, argv[1], (int)syscall(SYS_umount2, argv[1], 0));
 	if (!strcmp(name, "trace") && argc == 2)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from squash import Step
 from steps import Run, Srun
 
 from slurm.install import install
@@ -105,3 +106,9 @@ def srun(cluster: Testbed, user: pwd.struct_passwd) -> Srun:
         return cluster.run(argv, user=user.pw_name, environment=variables, input=input, cwd=cwd)
 
     return run
+
+
+@pytest.fixture
+def step(cluster: Testbed, user: pwd.struct_passwd, shared_path: Path) -> Callable[..., Step]:
+    shared_path.chmod(0o777)
+    return lambda *arguments: Step(cluster, user, shared_path, *arguments)

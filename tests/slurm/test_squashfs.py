@@ -6,27 +6,18 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from squash import Step, loops, pack, servers
 from steps import HELLO, Srun, good, refused, wait_until
 
 from slurm.testbed import Testbed
 
 IN_KERNEL, BY_FUSE = "squashfs", "fuse.squashfuse"
 pytestmark = pytest.mark.usefixtures("cluster")
-
-
-def pack(directory: Path, file: Path, *options: str) -> Path:
-    """Make a squashfs file of a directory, readable by all."""
-    file.unlink(missing_ok=True)
-    argv = ["mksquashfs", str(directory), str(file), "-no-progress", "-quiet", *options]
-    subprocess.run(argv, check=True, capture_output=True, timeout=250)
-    file.chmod(0o644)
-    return file
 
 
 @pytest.fixture(scope="session")
@@ -46,25 +37,6 @@ def either(request: pytest.FixtureRequest, packed: Path, own: Path) -> tuple[Pat
     return (packed, IN_KERNEL) if request.param == IN_KERNEL else (own, BY_FUSE)
 
 
-def servers(user: pwd.struct_passwd) -> list[int]:
-    """The pids of the user's FUSE servers that have not ended."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            name, _, rest = (process / "stat").read_text().partition("(")[2].rpartition(")")
-            if name == "squashfuse_ll" and rest[1] != "Z" and process.stat().st_uid == user.pw_uid:
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
-def loops(file: Path) -> list[str]:
-    """The loop devices that the file is behind."""
-    paths = Path("/sys/block").glob("loop*/loop/backing_file")
-    return [path.parts[3] for path in paths if path.read_text().strip() == str(file)]
-
-
 def test_ranks_on_two_nodes_call_the_hosts_mpi(srun: Srun, either: tuple[Path, str]) -> None:
     lines = good(srun("-N2", "-n4", f"--container={either[0]}", HELLO))
     assert sorted(line.split(" on ")[0] for line in lines) == [f"rank {rank} of 4" for rank in range(4)]
@@ -80,38 +52,6 @@ def test_the_second_launch_is_planned_no_more(srun: Srun, either: tuple[Path, st
         said.append(result.stderr)
     assert "trace: planned" in said[0]
     assert "trace: entered by the cache" in said[1]
-
-
-class Step:
-    """A step that runs until it is told to go on."""
-
-    def __init__(self, cluster: Testbed, user: pwd.struct_passwd, directory: Path, *arguments: str) -> None:
-        self.go, self.started = directory / "go", directory / "started"
-        script = f"echo >> {self.started}; until [ -e {self.go} ]; do sleep 0.05; done; cat /etc/os-release"
-        self.process = subprocess.Popen(
-            ["srun", *arguments, "sh", "-c", script],
-            user=user.pw_uid,
-            group=user.pw_gid,
-            cwd=user.pw_dir,
-            env={"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, **cluster.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def wait(self, ranks: int = 1) -> None:
-        wait_until(lambda: self.started.exists() and len(self.started.read_text().splitlines()) >= ranks)
-
-    def end(self) -> tuple[int, str, str]:
-        self.go.touch()
-        output, errors = self.process.communicate(timeout=120)
-        return self.process.returncode, output, errors
-
-
-@pytest.fixture
-def step(cluster: Testbed, user: pwd.struct_passwd, shared_path: Path) -> Callable[..., Step]:
-    shared_path.chmod(0o777)
-    return lambda *arguments: Step(cluster, user, shared_path, *arguments)
 
 
 def test_the_kernel_mounts_those_of_the_store(
