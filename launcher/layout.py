@@ -305,6 +305,11 @@ class _Work:
 
     def step(self, step: Step | None) -> None:
         self.values = _values(self.request, step)
+        if step is None and (others := [name for _, name in self.host.user.groups[1:]]):
+            self.notes.append(
+                f"without Slurm, your groups {', '.join(others)} show as 65534 inside and chgrp to them "
+                "fails (user_namespaces(7)); files open by them as on the host"
+            )
         if self.on(View.PMI):
             reason = "the step's PMI directory"
             self.bind_any(Placeholder.PMIX_SERVER, reason, Origin.STEP)

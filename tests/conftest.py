@@ -84,6 +84,16 @@ def user() -> Iterator[pwd.struct_passwd]:
         yield account
 
 
+@pytest.fixture
+def group(user: pwd.struct_passwd) -> Iterator[str]:
+    """One more group for the user, for one test."""
+    name = f"bareboat-test-{os.getpid()}-g"
+    subprocess.run(["groupadd", name], check=True)
+    subprocess.run(["gpasswd", "-a", user.pw_name, name], check=True, capture_output=True)
+    yield name
+    subprocess.run(["groupdel", name], check=True)
+
+
 @pytest.fixture(scope="session")
 def attack() -> Iterator[Path]:
     """tests/data/attack.c, compiled: what an attacker types, in one static program."""

@@ -100,6 +100,22 @@ def test_a_user_is_that_user_at_home_and_nothing_more(
     assert Path(home, "made").stat().st_uid == user.pw_uid
 
 
+def test_other_groups_count_and_have_no_number(
+    user: pwd.struct_passwd, group: str, prefix: Path, plain: Path
+) -> None:
+    """Without root, a user namespace has one gid (user_namespaces(7)); the plan says what that means."""
+    file = Path(user.pw_dir, "theirs")
+    file.write_text("by the group\n")
+    shutil.chown(file, "root", group)
+    file.chmod(0o640)
+    script = f"id -G; cat {file}; chgrp {group} ~/made || echo refused"
+    Path(user.pw_dir, "made").touch()
+    os.chown(Path(user.pw_dir, "made"), user.pw_uid, user.pw_gid)
+    done = as_user(user, prefix, "run", plain, "--", "sh", "-c", script)
+    assert done.stdout.splitlines() == [f"{user.pw_gid} 65534", "by the group", "refused"]
+    assert f"your groups {group} show as 65534 inside" in out(as_user(user, prefix, "plan", plain))
+
+
 def test_a_user_starts_a_root_without_mount_points(user: pwd.struct_passwd, prefix: Path, tiny: Path) -> None:
     before = snapshot(tiny)
     assert out(as_user(user, prefix, "run", tiny, "--", "sh", "-c", "ls -d /proc/self; pwd")).split() == [

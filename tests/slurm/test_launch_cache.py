@@ -315,16 +315,6 @@ def test_a_warm_launch_executes_one_program_of_bareboat(
     assert [Path(path).name for path in executed] == ["slurmstepd", "bareboat-hold", "true"]
 
 
-@pytest.fixture
-def group(user: pwd.struct_passwd) -> Iterator[str]:
-    """One more group for the user."""
-    name = f"bareboat-test-{os.getpid()}-g"
-    subprocess.run(["groupadd", name], check=True)
-    subprocess.run(["gpasswd", "-a", user.pw_name, name], check=True, capture_output=True)
-    yield name
-    subprocess.run(["groupdel", name], check=True)
-
-
 def test_groups_are_the_users_own_inside(
     group: str, prefix: Path, plain: Path, shared_path: Path, user: pwd.struct_passwd
 ) -> None:

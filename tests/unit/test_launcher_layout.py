@@ -67,6 +67,14 @@ def test_a_home_that_is_not_there_is_told() -> None:
     assert "no home directory: /nonexistent is not on this host" in laid(host=host).notes
 
 
+def test_what_becomes_of_other_groups_without_slurm_is_told() -> None:
+    text = "your groups lab show as 65534 inside and chgrp to them fails"
+    assert [note for note in laid().notes if text in note]
+    assert not [note for note in laid(step=StepDirs()).notes if "65534" in note]
+    lone = replace(HOST, user=replace(USER, groups=USER.groups[:1]))
+    assert not [note for note in laid(host=lone).notes if "65534" in note]
+
+
 @pytest.mark.parametrize("home", ["/", ""])
 def test_a_home_that_is_the_root_is_not_bound(home: str) -> None:
     host = replace(HOST, user=replace(USER, home=home), present=HOST.present | {"/"})
