@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from benchmarks.errors import BenchError
+from mpi_abi.rootfs import open_directory
 
 if TYPE_CHECKING:
     from benchmarks.progress import Progress
@@ -205,7 +206,7 @@ def launch(
 
 
 @bench.command()
-@click.option("--image", required=True, metavar="DIR", type=click.Path(), help="The image: a directory.")
+@click.option("--image", required=True, metavar="PATH", type=click.Path(), help="The image.")
 @_common
 @click.option(
     "--bare-bin",
@@ -234,7 +235,9 @@ def _target(*, srun_options: tuple[str, ...], salloc_options: tuple[str, ...], *
     client = Client(
         environment=dict(os.environ), srun_options=tuple(srun_options), salloc_options=tuple(salloc_options)
     )
-    return Target(client=client, **numbers)
+    # Whoever calls the group may say how images are opened; alone, directories are.
+    opener = click.get_current_context().obj or open_directory
+    return Target(client=client, opener=opener, **numbers)
 
 
 def _run(suite: Callable[[Progress], Results], json_file: Path | None) -> None:

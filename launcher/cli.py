@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from mpi_abi.rootfs import RootView
 
 # Command: (module, attribute, what its line in the help says).  Imported when it is asked for: each of these
 # costs more than the whole of a help page.
@@ -63,11 +67,20 @@ def _show_version(context: click.Context, _parameter: click.Parameter, value: bo
     callback=_show_version,
     help="Show the version.",
 )
-def bareboat() -> None:
+@click.pass_context
+def bareboat(context: click.Context) -> None:
     """Run MPI programs from container images at the speed of the bare machine.
 
     Under Slurm: srun --container=IMG app
     """
+    context.obj = _open_image
+
+
+def _open_image(name: str) -> AbstractContextManager[RootView]:
+    """Open images for the groups of packages that may not know the launcher."""
+    from launcher.image.root import open_view
+
+    return open_view(name, environment=os.environ, cwd=_cwd())
 
 
 def _without_dashes(

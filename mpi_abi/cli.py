@@ -1,16 +1,18 @@
-"""``bareboat abi``: what MPI is in an image, what this host has, and whether they fit."""
+"""``bareboat abi``: what MPI is in an image, what this host has, and whether they fit.
+
+How images are opened may be given as the context's object (an `Opener`); without it, directories are.
+"""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 if TYPE_CHECKING:
     from .errors import AbiError
-    from .rootfs import RootView
+    from .rootfs import Opener, RootView
 
 _PRIVATE_DIR = "/run/bareboat/mpi"
 
@@ -25,8 +27,11 @@ def abi() -> None:
 @click.argument("app", nargs=-1, type=click.UNPROCESSED)
 @click.option("--prefix", "prefixes", multiple=True, help="A host MPI to look at first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the facts and the verdict as JSON.")
-def check(image: str, app: tuple[str, ...], prefixes: tuple[str, ...], *, as_json: bool) -> None:
-    """Say whether the MPI of IMAGE (a directory), as APP uses it, can be replaced by this host's.
+@click.pass_obj
+def check(
+    opener: Opener | None, image: str, app: tuple[str, ...], prefixes: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Say whether the MPI of IMAGE, as APP uses it, can be replaced by this host's.
 
     APP is a path in the image, or a name to look up in the usual directories; without it the image is
     judged as such.
@@ -37,16 +42,13 @@ def check(image: str, app: tuple[str, ...], prefixes: tuple[str, ...], *, as_jso
     from .errors import AbiError
     from .host import choose_host, probe_host
     from .image import probe_image
-    from .rootfs import RootView
+    from .rootfs import open_directory
     from .swap import make_swap
     from .verdict import VerdictKind, judge
 
     try:
-        if not Path(image).is_dir():
-            what = "is not a directory" if Path(image).exists() else "does not exist"
-            raise AbiError(f"the image {image} {what}", hint="give the directory of an unpacked image")
-        view = RootView(image)
-        facts = probe_image(view, program=_find_program(view, app[0]) if app else None, environment={})
+        with (opener or open_directory)(image) as view:
+            facts = probe_image(view, program=_find_program(view, app[0]) if app else None, environment={})
         hosts = probe_host(prefixes=prefixes)
         host = choose_host(hosts, facts.family, order=prefixes) or next(iter(hosts), None)
         closure = find_closure(host) if host and host.family == facts.family else None

@@ -219,7 +219,7 @@ class ImageProbe:
         host = self._view.resolve(path)
         if host is None or not self._view.is_file(path):
             raise AbiError(
-                f"{path}: no such file in {self._view.root}", hint="give the program's path in the image"
+                f"{path}: no such file in {self._view.name}", hint="give the program's path in the image"
             )
         machine = file_machine(host)
         if machine is None:

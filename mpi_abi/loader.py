@@ -254,7 +254,7 @@ class Loader:
         """
         real, host = self.view.canonical(path), self.view.resolve(path)
         if real is None or host is None:
-            raise AbiError(f"{path}: no such file in {self.view.root}")
+            raise AbiError(f"{path}: no such file in {self.view.name}")
         facts = self.elves.facts(host, shown=path)
         objects = [LoadedObject(path, path, real, host, facts, Found.PROGRAM, None)]
         known = {host: 0, facts.soname: 0}

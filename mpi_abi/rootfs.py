@@ -10,9 +10,13 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from errno import ENOENT, ENOTDIR
+from pathlib import Path
 
+from .errors import AbiError
 from .guards import Recorder
 
 # The kernel's own limit (MAXSYMLINKS); see path_resolution(7).
@@ -50,7 +54,8 @@ class RootView:
 
     ``binds`` are pairs (container path, host path).  Answers are remembered: a view is for one decision.
     What the answers depend on is left with ``recorder``.  A ``sealed`` root is that of a file, which whoever
-    asks guards as a whole: what is in it leaves no guards.  It may be a path of /proc/self/fd.
+    asks guards as a whole: what is in it leaves no guards.  It may be a path of /proc/self/fd; ``name`` is
+    what messages call it.
     """
 
     def __init__(
@@ -60,8 +65,10 @@ class RootView:
         *,
         recorder: Recorder | None = None,
         sealed: bool = False,
+        name: str = "",
     ) -> None:
         self.root = root if sealed else os.path.realpath(root)
+        self.name = name or self.root
         self.sealed = sealed
         self.recorder = recorder
         # As it was named: a guard of what lies behind a link must notice when that leads elsewhere.
@@ -84,7 +91,7 @@ class RootView:
 
     def alone(self) -> RootView:
         """The root itself, without binds, for questions that leave no guards."""
-        return RootView(self.root, sealed=self.sealed)
+        return RootView(self.root, sealed=self.sealed, name=self.name)
 
     def resolve(self, path: str) -> str | None:
         """Container path -> host path of the real file; None if missing, unreadable or a loop of links."""
@@ -289,3 +296,19 @@ class RootView:
         status = self._status(walk.real) if walk.real else None
         if status is not None and not self._is_sealed(walk.real or ""):
             recorder.same(self._guard_path(walk), status)
+
+
+Opener = Callable[[str], AbstractContextManager[RootView]]
+"""Opens an image by its name, to be read until the context ends.  Raises AbiError where it cannot."""
+
+
+@contextmanager
+def open_directory(name: str) -> Iterator[RootView]:
+    """Open an image that is a directory: the `Opener` of this package alone, which mounts nothing."""
+    if not Path(name).is_dir():
+        what = "is not a directory" if Path(name).exists() else "does not exist"
+        raise AbiError(
+            f"the image {name} {what}",
+            hint="give the directory of an unpacked image; only `bareboat` opens squashfs files, too",
+        )
+    yield RootView(name)

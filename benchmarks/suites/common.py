@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from benchmarks.engines import Kind
@@ -14,7 +14,8 @@ from benchmarks.progress import Progress
 from benchmarks.results import Setting
 from benchmarks.runner import Allocation, Client, Step, allocate, run_step
 from benchmarks.schedule import Side
-from mpi_abi.rootfs import RootView
+from mpi_abi.errors import AbiError
+from mpi_abi.rootfs import Opener, RootView, open_directory
 
 DEFAULT_SEED = 20260
 MOUNT_NAMESPACE = "/proc/self/ns/mnt"
@@ -27,7 +28,7 @@ class Target:
 
     nodes: how many, None: all of the present allocation, or 2 if the
     cluster has them; rounds are counted after warmup rounds; limit: seconds for one run; minutes: time limit
-    of an allocation made here; wait: seconds to wait for it.
+    of an allocation made here; wait: seconds to wait for it; opener: how an image is opened to look at it.
     """
 
     client: Client
@@ -38,13 +39,21 @@ class Target:
     limit: float = 120.0
     minutes: int = 60
     wait: float = 600.0
+    opener: Opener = open_directory
 
 
-def open_image(image: str) -> RootView:
-    """Look at an image.  Raises BenchError when it is no directory."""
-    if kind_of(image) is not Kind.DIRECTORY:
-        raise BenchError(f"image {image} is not a directory", hint="give the directory of an unpacked image")
-    return RootView(image)
+@contextmanager
+def open_image(opener: Opener, image: str) -> Iterator[RootView]:
+    """Look at an image; the context is to be short: a server may run as long.
+
+    Raises BenchError when it cannot be opened.
+    """
+    with ExitStack() as opened:
+        try:
+            view = opened.enter_context(opener(image))
+        except AbiError as error:
+            raise BenchError(str(error), hint=error.hint) from error
+        yield view
 
 
 def kind_of(image: str) -> Kind:
@@ -95,7 +104,8 @@ def require_inside(target: Target, allocation: Allocation, image: str, nodes: in
 
     Both sides print their mount namespace (namespaces(7)).  Raises BenchError when some node's is the same.
     """
-    inside = find_in_image(open_image(image), image, "readlink")
+    with open_image(target.opener, image) as view:
+        inside = find_in_image(view, image, "readlink")
     bare = find_on_host(target.client, "readlink")
     step = Step(nodes, nodes, None, (bare, MOUNT_NAMESPACE), target.limit)
     outside = read_namespaces(target.client, allocation, step)

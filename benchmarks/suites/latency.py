@@ -53,7 +53,7 @@ BANDWIDTH = Test("bw", "bandwidth", "MB/s", Better.HIGHER, (65536, 1048576), 10,
 
 @dataclass(frozen=True, slots=True)
 class LatencyOptions:
-    """image: a directory; bare_bin: the programs' host directory for the bare side.
+    """image: its path; bare_bin: the programs' host directory for the bare side.
 
     image_bin: the image's, a path inside; mpi: srun's --mpi on both sides, None: the cluster's default.
     """
@@ -88,11 +88,12 @@ def run_latency(options: LatencyOptions, progress: Progress) -> Results:
     Raises BenchError when nothing can be measured, Stopped when stopped before the first run.
     """
     target = options.target
-    view = open_image(options.image)
     programs: dict[Side, dict[str, str]] = {Side.BARE: {}, Side.CONTAINER: {}}
-    for name in ("mpi_latency", "mpi_hello"):
-        programs[Side.BARE][name] = find_on_host(target.client, os.path.join(options.bare_bin, name))  # noqa: PTH118
-        programs[Side.CONTAINER][name] = find_in_image(view, options.image, f"{options.image_bin}/{name}")
+    with open_image(target.opener, options.image) as view:
+        for name in ("mpi_latency", "mpi_hello"):
+            bare = os.path.join(options.bare_bin, name)  # noqa: PTH118
+            programs[Side.BARE][name] = find_on_host(target.client, bare)
+            programs[Side.CONTAINER][name] = find_in_image(view, options.image, f"{options.image_bin}/{name}")
     mpi = () if options.mpi is None else (f"--mpi={options.mpi}",)
     with allocate_for(target, progress) as allocation:
         counts = choose_nodes((1,) if target.nodes == 1 else (1, 2), allocation)

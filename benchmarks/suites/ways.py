@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from benchmarks.engines import Installed, Kind
@@ -22,6 +23,7 @@ from benchmarks.suites.common import (
     read_namespaces,
     require_apart,
 )
+from mpi_abi.rootfs import Opener
 
 _LABEL = re.compile(r"([^/=]+)=(.+)", re.DOTALL)
 _TRACE = re.compile(r"trace: (planned and entered|entered by the cache) in ")
@@ -170,14 +172,15 @@ def try_ways(
         if way.image is None:
             continue
         try:
-            readlink = (path_in(way.image, "readlink"), MOUNT_NAMESPACE)
-            found = {program: path_in(way.image, program.inside) for program in programs}
+            readlink, *inside = paths_in(
+                target.opener, way.image, ("readlink", *(program.inside for program in programs))
+            )
             # First on one node: some engines make a directory at their first use, and two nodes that share a
             # file system would be in each other's way (ch-run 0.31, for a squashfs file).
             for count in sorted({1, nodes}):
-                step = way.step(count, count, readlink, target.limit)
+                step = way.step(count, count, (readlink, MOUNT_NAMESPACE), target.limit)
                 require_apart(outside, read_namespaces(target.client, allocation, step))
-            paths[way] = found
+            paths[way] = dict(zip(programs, inside, strict=True))
         except BenchError as error:
             errors[way] = error
             progress.note(f"{way} is left out: {error}")
@@ -195,9 +198,19 @@ def try_ways(
     return Tried(paths, tuple(failures), tuple(note for note in notes if note))
 
 
-def path_in(image: str, name: str) -> str:
-    """Find a program in a directory; in another image it is called as it is named, and found at its start."""
-    return find_in_image(open_image(image), image, name) if kind_of(image) is Kind.DIRECTORY else name
+def paths_in(opener: Opener, image: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Find programs in an image; in a file that cannot be opened here they are called as they are named.
+
+    An engine may know more formats than bareboat does; whether it finds them is seen at their start.
+    """
+    with ExitStack() as opened:
+        try:
+            view = opened.enter_context(open_image(opener, image))
+        except BenchError:
+            if kind_of(image) is Kind.DIRECTORY:
+                raise
+            return tuple(names)
+        return tuple(find_in_image(view, image, name) for name in names)
 
 
 def check_cache(way: Way, program: str, target: Target, allocation: Allocation, nodes: int) -> str:

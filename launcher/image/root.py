@@ -6,13 +6,15 @@ Such a mount is seen by nobody else and lasts as long as the root is open.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from launcher import apply
+from launcher.config import find_config, read_config
 from launcher.errors import BareboatError
-from launcher.image.reference import Image, ImageKind
+from launcher.image.reference import Image, ImageKind, resolve_reference
+from mpi_abi.errors import AbiError
 from mpi_abi.guards import Recorder
 from mpi_abi.rootfs import RootView
 
@@ -22,14 +24,15 @@ SERVERS = ("/usr/bin/squashfuse_ll", "/usr/local/bin/squashfuse_ll")
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """An image's root: ``path`` is of this process and this moment; ``sealed`` as for ``RootView``."""
+    """An image's root: ``path`` is of this process and this moment; the others are as for ``RootView``."""
 
     path: str
     sealed: bool
+    name: str = ""
 
     def view(self, binds: tuple[tuple[str, str], ...] = (), *, recorder: Recorder | None = None) -> RootView:
         """Return a view of the root, with host directories bound into it."""
-        return RootView(self.path, binds, recorder=recorder, sealed=self.sealed)
+        return RootView(self.path, binds, recorder=recorder, sealed=self.sealed, name=self.name)
 
 
 def find_server(asked: str, *, recorder: Recorder | None = None) -> str:
@@ -50,7 +53,7 @@ def open_root(image: Image, *, server: str, mount: int | None = None) -> Iterato
     if image.kind is ImageKind.DIRECTORY:
         yield Root(image.path, sealed=False)
     elif mount is not None:
-        yield Root(f"/proc/self/fd/{mount}", sealed=True)
+        yield Root(f"/proc/self/fd/{mount}", sealed=True, name=image.path)
     else:
         if not server:
             raise BareboatError(
@@ -59,6 +62,24 @@ def open_root(image: Image, *, server: str, mount: int | None = None) -> Iterato
             )
         descriptor = apply.show(image.path, server)
         try:
-            yield Root(f"/proc/self/fd/{descriptor}", sealed=True)
+            yield Root(f"/proc/self/fd/{descriptor}", sealed=True, name=image.path)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def open_view(name: str, *, environment: Mapping[str, str], cwd: str) -> Iterator[RootView]:
+    """Open the image ``name`` as a launch would, to be read: what `mpi_abi.rootfs.Opener` asks for.
+
+    Raises AbiError where it cannot be opened.
+    """
+    with ExitStack() as opened:
+        try:
+            path, asked = find_config(environment)
+            config = read_config(path, required=asked)
+            image = resolve_reference(name, cwd=cwd)
+            server = find_server(config.squashfuse) if image.kind is ImageKind.SQUASHFS else ""
+            root = opened.enter_context(open_root(image, server=server))
+        except BareboatError as error:
+            raise AbiError(str(error), hint=error.hint) from error
+        yield root.view()

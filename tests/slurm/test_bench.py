@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,6 +147,54 @@ def test_cold_launches_mpi_and_another_engine(bench: Bench, mpich: Path, home: P
     assert (command.side, command.version) == ("ch-run mpich", "0.31")
     assert command.command == f"srun /usr/bin/ch-run {mpich} -- /usr/bin/true"
     assert f"ch-run mpich: {command.command} (version 0.31)" in done.stdout
+
+
+@pytest.fixture
+def packed(plain: Path, store: Path) -> Iterator[Path]:
+    """The plain image as a file of the site's store."""
+    file = store / "plain.sqsh"
+    subprocess.run(
+        ["mksquashfs", plain, file, "-quiet", "-no-progress", "-comp", "gzip", "-Xcompression-level", "1"],
+        check=True,
+        capture_output=True,
+    )
+    file.chmod(0o644)
+    yield file
+    file.unlink()
+
+
+def test_a_directory_a_file_of_the_store_and_another(
+    bench: Bench, plain: Path, packed: Path, shared_path: Path, home: Path
+) -> None:
+    other = Path(shutil.copy(packed, shared_path / "plain.sqsh"))
+    images = (f"--image={plain}", f"--image=kernel={packed}", f"--image=fuse={other}")
+    options = ("--engines=none", "--rounds=1", "--warmup=0", "--ranks=2", f"--json={home / 'files.json'}")
+    done = bench("launch", *images, *options)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "the kernel does not show this image" not in done.stderr
+    results = from_json((home / "files.json").read_text())
+    assert (results.failures, results.notes) == ((), ())
+    shapes = ["1 node, 2 ranks", "2 nodes, 2 ranks"]
+    ways = ["bareboat directory", "bareboat kernel", "bareboat fuse"]
+    assert [(row.metric, row.side) for row in results.rows] == [
+        (f"launch, {shape}", way) for shape in shapes for way in ways
+    ]
+    assert all(row.comparison is not None for row in results.rows)
+    # By the path inside, as in a directory: the file was looked into, and is open no more.
+    assert [command.command for command in results.commands[1:]] == [
+        f"srun --container={image} /usr/bin/true" for image in (plain, packed, other)
+    ]
+    assert not processes_with(other)
+
+
+def processes_with(file: Path) -> list[str]:
+    """Who has the file open."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if str(link.readlink()) == str(file):
+                found.append(link.parts[2])
+    return found
 
 
 @pytest.fixture

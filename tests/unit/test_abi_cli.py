@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from click.testing import CliRunner, Result
 
 from mpi_abi.cli import abi
 from mpi_abi.libc import glibc_version, show_version
+from mpi_abi.rootfs import RootView
 
 
 def _run(*args: str) -> Result:
@@ -94,11 +97,35 @@ def test_what_cannot_be_judged_is_said_with_a_way_out(root: Path, tmp_path: Path
     assert result.exit_code == 125
     assert result.stderr.splitlines() == [
         f"bareboat: error: the image {tmp_path}/none does not exist",
-        "bareboat: hint: give the directory of an unpacked image",
+        "bareboat: hint: give the directory of an unpacked image; only `bareboat` opens squashfs files, too",
     ]
+    (tmp_path / "file.sqsh").write_bytes(b"hsqs")
+    result = _run("check", str(tmp_path / "file.sqsh"))
+    assert result.exit_code == 125
+    assert result.stderr.startswith(f"bareboat: error: the image {tmp_path}/file.sqsh is not a directory\n")
     result = _run("check", str(root), "nothing")
     assert result.exit_code == 125
     assert result.stderr.splitlines()[0] == f"bareboat: error: nothing: no such file in {root}"
+
+
+def test_whoever_calls_says_how_an_image_is_opened(root: Path, prefix: str) -> None:
+    asked: list[str] = []
+
+    @contextmanager
+    def opener(name: str) -> Iterator[RootView]:
+        asked.append(name)
+        yield RootView(str(root), sealed=True, name="the image's name")
+
+    def run(*args: str) -> Result:
+        return CliRunner().invoke(abi, args, obj=opener)
+
+    assert (
+        run("check", "--prefix", prefix, "a name", "app").stdout
+        == _run("check", "--prefix", prefix, str(root), "app").stdout
+    )
+    result = run("check", "a name", "nothing")
+    assert result.stderr.startswith("bareboat: error: nothing: no such file in the image's name\n")
+    assert asked == ["a name"] * 2
 
 
 def test_the_hosts_mpis_are_listed(tmp_path: Path) -> None:

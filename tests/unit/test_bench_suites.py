@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from benchmarks.suites.latency import (
     find_difference,
     read_table,
 )
+from benchmarks.suites.ways import paths_in
+from mpi_abi.rootfs import RootView, open_directory
 
 CLIENT = Client(environment={"PATH": "/usr/bin:/bin"})
 TARGET = Target(client=CLIENT)
@@ -146,15 +150,46 @@ def test_arguments_and_what_must_come_back() -> None:
 def test_images(tmp_path: Path) -> None:
     image = image_with(tmp_path, "usr/bin/true", "etc/motd")
     (tmp_path / "bin").symlink_to("usr/bin")
-    view = open_image(image)
-    assert find_in_image(view, image, "true") == "/usr/bin/true"
-    assert find_in_image(view, image, "/bin/true") == "/bin/true"
-    with pytest.raises(BenchError, match=f"readlink is not in image {image}"):
-        find_in_image(view, image, "readlink")
+    with open_image(open_directory, image) as view:
+        assert find_in_image(view, image, "true") == "/usr/bin/true"
+        assert find_in_image(view, image, "/bin/true") == "/bin/true"
+        with pytest.raises(BenchError, match=f"readlink is not in image {image}"):
+            find_in_image(view, image, "readlink")
+    with (
+        pytest.raises(BenchError, match="image /no/such does not exist"),
+        open_image(open_directory, "/no/such"),
+    ):
+        pass
+    motd = open_image(open_directory, f"{image}/etc/motd")
+    with pytest.raises(BenchError, match="motd is not a directory") as caught, motd:
+        pass
+    assert caught.value.hint == (
+        "give the directory of an unpacked image; only `bareboat` opens squashfs files, too"
+    )
+
+
+def test_programs_of_a_file_are_called_by_name_where_it_cannot_be_opened(tmp_path: Path) -> None:
+    image = image_with(tmp_path, "usr/bin/true", "etc/motd")
+    assert paths_in(open_directory, image, ("true",)) == ("/usr/bin/true",)
+    assert paths_in(open_directory, f"{image}/etc/motd", ("true", "/bin/x")) == ("true", "/bin/x")
     with pytest.raises(BenchError, match="image /no/such does not exist"):
-        open_image("/no/such")
-    with pytest.raises(BenchError, match="motd is not a directory"):
-        open_image(f"{image}/etc/motd")
+        paths_in(open_directory, "/no/such", ("true",))
+    with pytest.raises(BenchError, match=f"readlink is not in image {image}"):
+        paths_in(open_directory, image, ("true", "readlink"))
+
+
+def test_an_image_is_open_only_while_it_is_looked_at(tmp_path: Path) -> None:
+    image = image_with(tmp_path, "usr/bin/true")
+    seen: list[str] = []
+
+    @contextmanager
+    def opener(name: str) -> Iterator[RootView]:
+        seen.append("opened")
+        yield RootView(name)
+        seen.append("closed")
+
+    assert paths_in(opener, image, ("true", "/usr/bin/true")) == ("/usr/bin/true",) * 2
+    assert seen == ["opened", "closed"]
 
 
 def test_programs_of_the_host() -> None:

@@ -1,0 +1,95 @@
+"""``bareboat abi check`` of directories and of squashfs files: the same answers, and nothing that stays."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from launching import HELLO, Image, bareboat
+
+SERVER = "/usr/bin/squashfuse_ll"
+
+
+@pytest.fixture(scope="session")
+def packed(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The MPICH image as one file."""
+    file = tmp_path_factory.mktemp("packed") / "mpich.sqsh"
+    options = ("-no-progress", "-quiet", "-comp", "gzip", "-Xcompression-level", "1")
+    subprocess.run(["mksquashfs", image("deb13-mpich"), file, *options], check=True, capture_output=True)
+    return file
+
+
+def servers_of(file: Path) -> list[str]:
+    """The FUSE servers that have the file open."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if str(link.readlink()) == str(file):
+                found.append(link.parts[2])
+        except OSError:
+            continue
+    return found
+
+
+def config_naming(directory: Path, server: str) -> str:
+    path = directory / "site.toml"
+    path.write_text(f'[image]\nsquashfuse = "{server}"\n')
+    return str(path)
+
+
+@pytest.mark.parametrize("app", [(), (HELLO,), ("sh",)], ids=["the image", "a path", "a name"])
+def test_a_squashfs_is_judged_as_its_directory_is(image: Image, packed: Path, app: tuple[str, ...]) -> None:
+    for options in ((), ("--json",)):
+        directory = bareboat("abi", "check", *options, image("deb13-mpich"), *app)
+        file = bareboat("abi", "check", *options, packed.name, *app, cwd=packed.parent)
+        assert directory.returncode == 0
+        assert (file.returncode, file.stdout, file.stderr) == (directory.returncode, directory.stdout, "")
+        assert "/proc/self/fd" not in file.stdout
+    assert json.loads(file.stdout)["libc"]["version"] == "2.41"
+    assert servers_of(packed) == []
+
+
+def test_the_sites_server_is_asked(packed: Path, tmp_path: Path) -> None:
+    server = tmp_path / "server"
+    server.write_text(f'#!/bin/sh\necho asked > {tmp_path}/note\nexec {SERVER} "$@"\n')
+    server.chmod(0o755)
+    done = bareboat("abi", "check", packed, HELLO, BAREBOAT_CONFIG=config_naming(tmp_path, str(server)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "note").read_text() == "asked\n"
+
+
+def refused(*arguments: object, BAREBOAT_CONFIG: str = "") -> str:
+    done = bareboat("abi", "check", *arguments, BAREBOAT_CONFIG=BAREBOAT_CONFIG)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr.count("error:") == 1
+    return done.stderr
+
+
+def test_what_cannot_be_opened_is_told_once(packed: Path, tmp_path: Path) -> None:
+    assert refused(packed, BAREBOAT_CONFIG=config_naming(tmp_path, "/no/such")) == (
+        f"bareboat: error: cannot read the squashfs image {packed}: squashfuse_ll is not installed on this "
+        "node\nbareboat: hint: install squashfuse on every node, or name it in the configuration "
+        "(image.squashfuse)\n"
+    )
+    cut = tmp_path / "cut.sqsh"
+    cut.write_bytes(packed.read_bytes()[: 1 << 20])
+    said = refused(cut, HELLO)
+    assert said.startswith(f"bareboat: error: cannot read the squashfs image {cut} (its FUSE server says: ")
+    garbage = tmp_path / "garbage"
+    garbage.write_text("no image")
+    assert refused(garbage).startswith(
+        f"bareboat: error: {garbage} is not an image: it is a file of no known image format\n"
+    )
+    assert refused(tmp_path / "none").startswith(
+        f"bareboat: error: the image {tmp_path}/none does not exist\n"
+    )
+    assert refused(packed, BAREBOAT_CONFIG="/none.toml").startswith(
+        "bareboat: error: cannot read the configuration /none.toml: it does not exist\n"
+    )
+    assert refused(packed, "/no/such/app") == (
+        f"bareboat: error: /no/such/app: no such file in {packed}\n"
+        "bareboat: hint: give the program's path in the image\n"
+    )
+    assert servers_of(packed) == []
