@@ -12,7 +12,6 @@ import fcntl
 import os
 import re
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from slurm import build, manifest, payload, plugstack
 from slurm.errors import SlurmError
 from slurm.manifest import Manifest
 from slurm.safety import problem_with
+from slurm.stores import STORE_HINT, judge_store, look_at_store
 
 _USUAL_PREFIX = Path("/opt/bareboat")
 _PREFIX = re.compile(r"/[A-Za-z0-9._+/-]{1,90}")
@@ -253,17 +253,13 @@ def _swap(stage: Path, prefix: Path) -> None:
 
 
 def _check_store(store: Path) -> None:
-    """Refuse what the plugin would not use: see ``open_trusted`` in slurm/spank/store.c."""
-    hint = "a store is a directory of root's, and so is each above it, writable by nobody else"
+    """Refuse what the plugin would not use."""
     if re.search(r"[\s#]", str(store)):
-        raise SlurmError(f"{store} cannot stand in plugstack.conf: it has a blank or a #", hint=hint)
+        raise SlurmError(f"{store} cannot stand in plugstack.conf: it has a blank or a #", hint=STORE_HINT)
     if store.resolve() != store:
-        raise SlurmError(f"{store} is not a path without links: it is {store.resolve()}", hint=hint)
-    for component in (*reversed(store.parents), store):
-        status = component.stat()
-        if status.st_uid != 0 or status.st_mode & 0o022 or not status.st_mode & stat.S_IXOTH:
-            text = f"{component} is of user {status.st_uid}, mode {status.st_mode & 0o7777:04o}"
-            raise SlurmError(f"{store} cannot be a store: {text}", hint=hint)
+        raise SlurmError(f"{store} is not a path without links: it is {store.resolve()}", hint=STORE_HINT)
+    if problem := judge_store(str(store), look_at_store(str(store))):
+        raise SlurmError(f"{store} cannot be a store: {problem}", hint=STORE_HINT)
 
 
 def _refuse_included_line(file: Path) -> None:

@@ -30,11 +30,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line that says something: what, of which plugin or file pattern, in which file."""
+    """A line that says something: what, of which plugin or file pattern, in which file, its arguments."""
 
     kind: Kind
     path: str
     file: str = ""
+    arguments: tuple[str, ...] = ()
 
 
 def parse(text: str, file: str = "") -> tuple[Entry, ...]:
@@ -43,7 +44,7 @@ def parse(text: str, file: str = "") -> tuple[Entry, ...]:
     for line in text.split("\n"):
         words = line.partition("#")[0].split()
         if len(words) >= 2 and words[0] in set(Kind):
-            entries.append(Entry(Kind(words[0]), words[1], file))
+            entries.append(Entry(Kind(words[0]), words[1], file, tuple(words[2:])))
     return tuple(entries)
 
 

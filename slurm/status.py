@@ -18,6 +18,7 @@ from slurm.errors import SlurmError
 from slurm.inventory import NodeInfo
 from slurm.manifest import Manifest
 from slurm.plugstack import Kind
+from slurm.stores import DEFAULT_STORE, STORE_HINT, Component, judge_store, look_at_store, named_stores
 from slurm.testbed.processes import read_stat
 
 _PLUGIN = f"lib/slurm/{plugstack.PLUGIN}"
@@ -78,12 +79,12 @@ def examine(prefix: Path, environment: Mapping[str, str]) -> Status:
             f"bareboat is not installed in {prefix}",
             "bareboat slurm install, or --prefix for another place",
         )
-        return Status("", "", _is_loaded(prefix), (missing, _plugstack_finding(prefix, environment)))
+        return Status("", "", _is_loaded(prefix), (missing, *_plugstack_findings(prefix, environment)))
     findings = (
         Finding(True, f"bareboat {record.version} is installed in {prefix}"),
         _files_finding(record, prefix),
         _release_finding(record, environment),
-        _plugstack_finding(prefix, environment, record),
+        *_plugstack_findings(prefix, environment, record),
         _runtime_finding(environment),
     )
     plugin = prefix / _PLUGIN
@@ -116,16 +117,43 @@ def _release_finding(record: Manifest, environment: Mapping[str, str]) -> Findin
     return Finding(True, f"the plugin is built for Slurm {record.slurm_version}, and {here} runs here")
 
 
-def _plugstack_finding(
+def _plugstack_findings(
     prefix: Path, environment: Mapping[str, str], record: Manifest | None = None
-) -> Finding:
+) -> tuple[Finding, ...]:
     wanted = str(prefix / _PLUGIN)
     try:
         file = _plugstack_file(environment, record)
         entries = plugstack.bareboats(plugstack.read_entries(file)) if file.exists() else ()
     except SlurmError as error:
-        return Finding(False, str(error), error.hint)
-    return judge_entries(entries, wanted, str(file))
+        return (Finding(False, str(error), error.hint),)
+    finding = judge_entries(entries, wanted, str(file))
+    if not finding.good:
+        return (finding,)
+    return (finding, *_store_findings(named_stores(entries[0].arguments)))
+
+
+def _store_findings(named: tuple[str, ...]) -> tuple[Finding, ...]:
+    if not named:
+        return (judge_default_store(look_at_store(DEFAULT_STORE)),)
+    return tuple(judge_named_store(store, look_at_store(store)) for store in named)
+
+
+def judge_named_store(store: str, components: tuple[Component, ...]) -> Finding:
+    """Say whether the kernel mounts the images of a store that the plugin's line names.  Pure."""
+    if problem := judge_store(store, components):
+        text = f"the kernel mounts no squashfs image of the store {store}: {problem}"
+        return Finding(False, text, f"{STORE_HINT}; or take store={store} out of the plugin's line")
+    return Finding(True, f"squashfs images of the store {store} are mounted by the kernel")
+
+
+def judge_default_store(components: tuple[Component, ...]) -> Finding:
+    """The same where the line names none: then one is usual, and need not be there.  Pure."""
+    if not components[-1].mode:
+        return Finding(
+            True, f"there is no store: squashfs images are shown by FUSE ({DEFAULT_STORE} is not there)"
+        )
+    finding = judge_named_store(DEFAULT_STORE, components)
+    return finding if finding.good else Finding(False, finding.text, STORE_HINT)
 
 
 def _plugstack_file(environment: Mapping[str, str], record: Manifest | None) -> Path:

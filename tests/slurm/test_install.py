@@ -250,6 +250,25 @@ def test_where_nothing_is_installed_status_says_so(site: Site, shared_path: Path
     assert f"BAD  bareboat is not installed in {shared_path}" in answer.stdout
 
 
+def test_the_stores_of_the_line_are_judged(site: Site, store: Path) -> None:
+    text = site.plugstack.read_text()
+    line = f"required {site.prefix}/lib/slurm/bareboat.so\n"
+    # Where the line names none; a machine may have that one or not.
+    assert "/var/lib/bareboat/store" in site.bareboat("slurm", "status").stdout
+    assert line in text
+    try:
+        site.plugstack.write_text(text.replace(line, f"{line[:-1]} store={store} store=/tmp\n"))
+        answer = site.bareboat("slurm", "status", "--nodes")
+    finally:
+        site.plugstack.write_text(text)
+    assert answer.returncode == 125
+    assert f"ok   squashfs images of the store {store} are mounted by the kernel\n" in answer.stdout
+    said = "the kernel mounts no squashfs image of the store /tmp: /tmp is of user 0, mode 1777"
+    assert f"BAD  {said}\n" in answer.stdout
+    rows = {line.split()[0]: line for line in answer.stdout.splitlines() if line.startswith("n")}
+    assert rows["n1"].endswith(said)
+
+
 # -- refusals
 
 

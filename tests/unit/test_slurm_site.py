@@ -21,7 +21,7 @@ PLUGIN = "/opt/bareboat/lib/slurm/bareboat.so"
 def test_lines_are_read_as_spank_does() -> None:
     text = "# optional /a.so\n optional\t/b.so  x=1 # note\nrequired c.so\n\ninclude d/*.conf\nother /e\n"
     assert plugstack.parse(text + "required\n", "f") == (
-        Entry(Kind.OPTIONAL, "/b.so", "f"),
+        Entry(Kind.OPTIONAL, "/b.so", "f", ("x=1",)),
         Entry(Kind.REQUIRED, "c.so", "f"),
         Entry(Kind.INCLUDE, "d/*.conf", "f"),
     )
