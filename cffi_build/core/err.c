@@ -57,6 +57,9 @@ static const struct {
 	{ ESTALE, "use the container",
 	  "a process of this user or of root mounted something over it before this rank joined; start the step again, and "
 	  "if it stays so, look for what mounts in other processes' namespaces on this node" },
+	{ ESTALE, "join the namespace",
+	  "a process of this user or of root ended the one that held it, or spoke in its name; start the step again, and if it "
+	  "stays so, look for who does that on this node" },
 	{ EPERM, "mount a tmpfs for", "a security module may forbid mounts in user namespaces; see `bareboat doctor`" },
 	{ EINVAL, "lay an overlay over",
 	  "nothing may be mounted inside the directory of an image that lacks mount points; "

@@ -12,23 +12,31 @@
 
 enum { VALUE_MAX = 128 * 1024 }; /* MAX_ARG_STRLEN, the longest variable that execve(2) takes */
 
-static int open_namespace(pid_t pid, const char *name, uint64_t *inode, struct bb_err *err)
+/* Opens a namespace of the process that has the number of the one that held it, if it is the one with this inode number. */
+static int open_namespace(pid_t pid, const char *name, uint64_t inode, struct bb_err *err)
 {
-	char path[64];
+	char path[128];
 	struct stat status;
 	size_t at = bb_put(path, sizeof path, 0, "/proc/");
 	int fd;
 
 	at = bb_put_number(path, sizeof path, at, (unsigned long long)pid);
 	at = bb_put(path, sizeof path, at, "/ns/");
-	bb_put(path, sizeof path, at, name);
+	at = bb_put(path, sizeof path, at, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &status) < 0) {
 		bb_close(&fd);
 		return bb_fail(err, errno, "open the namespace", path);
 	}
-	*inode = status.st_ino;
-	return fd;
+	if (status.st_ino == inode)
+		return fd;
+	bb_close(&fd);
+	/* Both numbers, since they tell a reused pid from a message that no holder wrote. */
+	at = bb_put(path, sizeof path, at, ", which is ");
+	at = bb_put_number(path, sizeof path, at, status.st_ino);
+	at = bb_put(path, sizeof path, at, " by now and was ");
+	bb_put_number(path, sizeof path, at, inode);
+	return bb_fail(err, ESTALE, "join the namespace", path);
 }
 
 int bb_namespaces_open(struct bb_err *err)
@@ -69,22 +77,13 @@ static int check_root(const struct bb_namespaces *namespaces, struct bb_err *err
 
 int bb_join(const struct bb_namespaces *namespaces, struct bb_err *err)
 {
-	uint64_t inode = 0;
-	int rc = -1, mnt = -1, user = open_namespace(namespaces->pid, "user", &inode, err);
+	int rc = -1, mnt = -1, user = open_namespace(namespaces->pid, "user", namespaces->user, err);
 
 	if (user < 0)
 		goto out;
-	if (inode != namespaces->user) {
-		bb_fail(err, ESTALE, "join", "a user namespace that is another one by now");
-		goto out;
-	}
-	mnt = open_namespace(namespaces->pid, "mnt", &inode, err);
+	mnt = open_namespace(namespaces->pid, "mnt", namespaces->mnt, err);
 	if (mnt < 0)
 		goto out;
-	if (inode != namespaces->mnt) {
-		bb_fail(err, ESTALE, "join", "a mount namespace that is another one by now");
-		goto out;
-	}
 	/* The user namespace first: it gives the capability that the mount namespace asks for (setns(2)). */
 	if (setns(user, CLONE_NEWUSER) < 0)
 		bb_fail(err, errno, "join", "the user namespace");

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -108,11 +109,15 @@ static void refuses_another_root(uid_t uid)
 				  "namespaces on this node");
 	namespaces.user++;
 	assert_int_equal(join(uid, &namespaces, false, &err), 1);
-	assert_string_equal(err.path, "a user namespace that is another one by now");
+	snprintf(text, sizeof text, "/proc/%d/ns/user, which is %llu by now and was %llu", namespaces.pid,
+		 (unsigned long long)namespaces.user - 1, (unsigned long long)namespaces.user);
+	assert_string_equal(err.path, text);
 	namespaces.user--;
 	namespaces.mnt++;
 	assert_int_equal(join(uid, &namespaces, false, &err), 1);
-	assert_string_equal(err.path, "a mount namespace that is another one by now");
+	snprintf(text, sizeof text, "/proc/%d/ns/mnt, which is %llu by now and was %llu", namespaces.pid,
+		 (unsigned long long)namespaces.mnt - 1, (unsigned long long)namespaces.mnt);
+	assert_string_equal(err.path, text);
 	kill(holder, SIGKILL);
 	assert_int_equal(waitpid(holder, &status, 0), holder);
 	close(leash[0]);

@@ -6,10 +6,11 @@
 
 int main(int argc, char **argv)
 {
+	const char *store = argc < 2 ? NULL : store_of(argv[1], argc - 2, argv + 2);
 	struct bb_err err;
 
 	if (argc < 2)
 		return 2;
-	puts(is_of_store(argv[1], argc - 2, argv + 2) && open_trusted(argv[1], &err) >= 0 ? "trusted" : "not trusted");
+	puts(store && open_trusted(argv[1], store, &err) >= 0 ? "trusted" : "not trusted");
 	return 0;
 }
