@@ -48,7 +48,7 @@ def make_request(
     Raises UsageError naming the variable or flag, the entry and its position.
     """
     if not image:
-        raise UsageError("no image was named", hint="name a directory: --container=DIR, or bareboat run DIR")
+        raise UsageError("no image was named", hint="name one: --container=IMG, or bareboat run IMG")
     from_variable = _split(environment.get("BAREBOAT_MOUNTS", ""))
     found = [
         *(_mount(text, "BAREBOAT_MOUNTS", at, cwd) for at, text in enumerate(from_variable, start=1)),
