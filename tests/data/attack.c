@@ -10,7 +10,7 @@
  *   trace PID              ptrace(2)s it
  *   swap A B               exchanges the two names until it is ended
  *   within PID COMMAND...  does the command in the user and mount namespaces of PID, with all their capabilities
- *   forge TOLD PID USER MNT  waits for a bareboat-enter --hold of its user's, and speaks in its name (PID may be "holder") */
+ *   forge TOLD PID USER MNT  waits for a bareboat-hold of its user's, and speaks in its name (PID may be "holder") */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -100,7 +100,7 @@ static int swap(const char *left, const char *right)
 			return tell("swap", left, -1);
 }
 
-/* The standard output of a bareboat-enter --hold of this user's; -1 where there is none now. */
+/* The standard output of a bareboat-hold of this user's; -1 where there is none now. */
 static int find_holder(pid_t *pid)
 {
 	DIR *processes = opendir("/proc");
