@@ -77,6 +77,16 @@ def image() -> Callable[[str], Path]:
     return images.get_image
 
 
+@pytest.fixture
+def plain(image: Callable[[str], Path]) -> Path:
+    return image("deb13-plain")
+
+
+@pytest.fixture
+def mpich(image: Callable[[str], Path]) -> Path:
+    return image("deb13-mpich")
+
+
 @pytest.fixture(scope="session")
 def user() -> Iterator[pwd.struct_passwd]:
     """An unprivileged user with a home, for this run only."""

@@ -10,12 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from launching import Image, bareboat, make_tiny, out, snapshot
-
-
-@pytest.fixture
-def plain(image: Image) -> Path:
-    return image("deb13-plain")
+from launching import bareboat, make_tiny, out, snapshot
 
 
 @pytest.fixture

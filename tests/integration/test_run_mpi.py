@@ -9,16 +9,6 @@ import pytest
 from launching import HELLO, Image, bareboat, out
 
 
-@pytest.fixture
-def plain(image: Image) -> Path:
-    return image("deb13-plain")
-
-
-@pytest.fixture
-def mpich(image: Image) -> Path:
-    return image("deb13-mpich")
-
-
 @pytest.mark.parametrize(
     ("name", "library"), [("deb13-mpich", "MPICH Version: 4.0.2"), ("deb13-openmpi", "Open MPI v4.1.4")]
 )

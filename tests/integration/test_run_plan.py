@@ -8,22 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from launching import HELLO, Image, Run, bareboat, out, snapshot, start
+from launching import HELLO, Run, bareboat, out, snapshot, start
 
 from launcher.apply import check
 from launcher.entry import decode_entry
 from launcher.errors import BareboatError
 from launcher.program import Verb, decode
-
-
-@pytest.fixture
-def plain(image: Image) -> Path:
-    return image("deb13-plain")
-
-
-@pytest.fixture
-def mpich(image: Image) -> Path:
-    return image("deb13-mpich")
 
 
 def test_a_plan_changes_nothing_and_says_what_a_run_does(mpich: Path) -> None:

@@ -11,19 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launching import HELLO, Image, Run, make_tiny, out, snapshot
+from launching import HELLO, Run, make_tiny, out, snapshot
 
 from launcher.host import find_libexec
-
-
-@pytest.fixture
-def plain(image: Image) -> Path:
-    return image("deb13-plain")
-
-
-@pytest.fixture
-def mpich(image: Image) -> Path:
-    return image("deb13-mpich")
 
 
 @pytest.fixture

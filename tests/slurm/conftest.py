@@ -88,16 +88,6 @@ def nodes_stay(cluster: Testbed) -> Iterator[None]:
 
 
 @pytest.fixture
-def mpich(image: Callable[[str], Path]) -> Path:
-    return image("deb13-mpich")
-
-
-@pytest.fixture
-def plain(image: Callable[[str], Path]) -> Path:
-    return image("deb13-plain")
-
-
-@pytest.fixture
 def srun(cluster: Testbed, user: pwd.struct_passwd) -> Srun:
     """Runs ``srun ARGS`` as the user, with the given variables on top of a clean environment."""
 

@@ -35,16 +35,6 @@ QUICK = (
 
 
 @pytest.fixture
-def plain(image: Callable[[str], Path]) -> Path:
-    return image("deb13-plain")
-
-
-@pytest.fixture
-def mpich(image: Callable[[str], Path]) -> Path:
-    return image("deb13-mpich")
-
-
-@pytest.fixture
 def home(user: pwd.struct_passwd) -> Path:
     return Path(user.pw_dir)
 
