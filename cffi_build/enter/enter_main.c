@@ -214,12 +214,25 @@ static int fail(const struct bb_err *err)
 	return FAILED;
 }
 
+/* Where the caller has closed a standard descriptor, what is opened next would take its number, and a FUSE server would get
+ * /dev/null instead of the image.  The application finds it closed. */
+static void occupy_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	bb_close(&fd);
+}
+
 static int show(const char *image, const char *server)
 {
 	struct bb_fuse fuse;
 	struct bb_err err;
 	int mount = -1;
 
+	occupy_standard();
 	if (bb_fuse_prepare(&fuse, image, server, &err) < 0)
 		return fail(&err);
 	if (bb_idmap_unshare(NULL, &err) == 0)
@@ -242,8 +255,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: bareboat-enter PROGRAM -- APP [ARG...]\n");
 		return 2;
 	}
-	if (load(argv[1], &program, &err) < 0 || bb_enter(&program, -1, NULL, &err) < 0 ||
-	    bb_settle(&program, &environment, &err) < 0)
+	if (load(argv[1], &program, &err) < 0)
+		return fail(&err);
+	occupy_standard();
+	if (bb_enter(&program, -1, NULL, &err) < 0 || bb_settle(&program, &environment, &err) < 0)
 		return fail(&err);
 	return run(argv + 3);
 }
