@@ -43,11 +43,11 @@ int bb_installed(const char *name, char *path, size_t size)
 		end--;
 	}
 	at = (size_t)(end - info.dli_fname);
-	if (at >= size)
+	/* Not cut: another path would be executed. */
+	if (at + strlen(name) >= size)
 		return -1;
 	memcpy(path, info.dli_fname, at);
-	path[at] = '\0';
-	bb_put(path, size, at, name);
+	memcpy(path + at, name, strlen(name) + 1);
 	return 0;
 }
 

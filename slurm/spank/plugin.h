@@ -60,6 +60,7 @@ struct bb_share {
 	pid_t stepd;
 	int image;               /* the image's mount, where root has made one; -1 where not.  In all that were forked since */
 	struct stat file;        /* of the file that it is the mount of */
+	char named[PATH_MAX];    /* what the image was called then */
 	uint32_t ranks;          /* how many will join */
 	_Atomic int claimant;     /* the pid of the first rank to come, which starts the helper */
 	_Atomic uint32_t state;   /* enum bb_state, a futex */

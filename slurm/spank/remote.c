@@ -7,7 +7,7 @@
 
 struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv)
 {
-	char image[2 * PATH_MAX];
+	char image[PATH_MAX];
 	struct bb_share *share;
 	uint32_t step = 0;
 	spank_err_t got;
@@ -30,6 +30,7 @@ struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv)
 	share->stepd = getpid();
 	if (spank_get_item(sp, S_JOB_LOCAL_TASK_COUNT, &share->ranks) != ESPANK_SUCCESS)
 		share->ranks = 1;
+	bb_put(share->named, sizeof share->named, 0, image);
 	share->image = bb_store_mount(image, argc, argv, &share->file, share->note, sizeof share->note);
 	bb_rundir_make(sp);
 	bb_groups_offer(sp, share);

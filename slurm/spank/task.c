@@ -28,11 +28,23 @@ static int unset(void *data, const char *name)
 	return rc == ESPANK_SUCCESS || rc == ESPANK_ENV_NOEXIST ? 0 : -1;
 }
 
+/* A task prolog may have named another image since root mounted the one of the step. */
+static void forget_another_image(spank_t sp, struct bb_share *share)
+{
+	char image[PATH_MAX];
+
+	if (get(sp, BB_CONTAINER, image, sizeof image) == 0 && !strcmp(image, share->named))
+		return;
+	share->image = -1;
+	share->note[0] = '\0';
+}
+
 static int start_helper(spank_t sp, struct bb_share *share, const struct bb_step_values *values, char *prologs,
 			struct bb_err *err)
 {
 	struct bb_request request;
 
+	forget_another_image(sp, share);
 	if (bb_request_read(sp, &request, &share->key, prologs, err) < 0)
 		return -1;
 	return bb_helper_start(share, &request, values, err);
@@ -66,7 +78,8 @@ static const char *wait_for_container(struct bb_share *share)
 		bb_futex_wait(&share->state, BB_WORKING);
 		if (atomic_load(&share->state) != BB_WORKING)
 			break;
-		if (forsaken(share))
+		/* What it decided before it ended counts. */
+		if (forsaken(share) && atomic_load(&share->state) == BB_WORKING)
 			give_up(share, "the process that makes the container was ended from outside; see the node's kernel log "
 				       "(out of memory?) and try again");
 		else if (bb_now() > limit)
@@ -144,7 +157,7 @@ static void trace(spank_t sp, const struct bb_share *share, unsigned long long j
 void bb_task_join(spank_t sp, struct bb_share *share)
 {
 	struct bb_environment environment = { .data = sp, .get = get, .set = set, .unset = unset };
-	char prologs[8192] = BB_TASK_PROLOGS "=";
+	char prologs[4 * PATH_MAX] = BB_TASK_PROLOGS "="; /* two paths, of which one may start with a directory's */
 	struct bb_step_values values;
 	struct bb_program program;
 	struct bb_err err;

@@ -76,6 +76,24 @@ def test_a_server_of_the_users_shows_all_others(
     wait_until(lambda: not servers(user))
 
 
+def test_a_prolog_names_another_image(
+    srun: Srun, either: tuple[Path, str], tiny: Path, shared_path: Path
+) -> None:
+    other, prolog = pack(tiny, shared_path / "other.sqsh"), shared_path / "prolog"
+    prolog.write_text(f"#!/bin/sh\necho export SLURM_CONTAINER={other}\n")
+    prolog.chmod(0o755)
+    shown = good(srun(f"--container={either[0]}", f"--task-prolog={prolog}", "ls", "-l", "/bin/ls"))
+    assert shown == good(srun(f"--container={other}", "ls", "-l", "/bin/ls"))
+    assert shown[0].endswith("/bin/ls -> busybox")
+
+
+def test_no_descriptor_reaches_the_program(srun: Srun, packed: Path, own: Path, tiny: Path) -> None:
+    for image in (packed, own, tiny):
+        # The last is the directory itself.
+        shown = good(srun("--mpi=none", f"--container={image}", "ls", "-1", "/proc/self/fd"))
+        assert shown == ["0", "1", "2", "3"]
+
+
 def test_many_steps_on_one_image(either: tuple[Path, str], user: pwd.struct_passwd, cluster: Testbed) -> None:
     image, _ = either
     job = Path(user.pw_dir, "many.sh")
