@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from squash import Step, loops, pack, servers
 from steps import HELLO, Srun, good, refused, wait_until
+from tracing import traced
 
 from slurm.testbed import Testbed
 
@@ -92,6 +94,44 @@ def test_no_descriptor_reaches_the_program(srun: Srun, packed: Path, own: Path, 
         # The last is the directory itself.
         shown = good(srun("--mpi=none", f"--container={image}", "ls", "-1", "/proc/self/fd"))
         assert shown == ["0", "1", "2", "3"]
+
+
+def test_nothing_of_bareboat_runs_beside_the_ranks(
+    step: Callable[..., Step], either: tuple[Path, str], user: pwd.struct_passwd
+) -> None:
+    """Helper and holder are gone once the ranks run; only a FUSE server stays."""
+    image, kind = either
+    running = step("-N1", "-n2", f"--container={image}")
+    running.wait(2)
+    wait_until(lambda: not ours(user))
+    assert len(servers(user)) == (kind == BY_FUSE)
+    assert running.end()[0] == 0
+
+
+def ours(user: pwd.struct_passwd) -> list[str]:
+    """The user's processes that are bareboat's; of slurmstepd's copies, those that have executed nothing."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            name, _, rest = (process / "stat").read_text().partition("(")[2].rpartition(")")
+            alive = rest[1] != "Z" and process.stat().st_uid == user.pw_uid
+            found += [name] if alive and name.startswith("bareboat") else []
+    return found
+
+
+def test_a_warm_launch_executes_one_program_of_bareboat(
+    cluster: Testbed, srun: Srun, either: tuple[Path, str], shared_path: Path
+) -> None:
+    """No Python and no shell; of an image that is in no store, the FUSE server besides."""
+    image, kind = either
+    arguments = ("-w", "n1", "-n1", f"--container={image}", "/bin/true")
+    good(srun(*arguments))
+    log = shared_path / "execs"
+    with traced(cluster.process("slurmd n1").pid, log, "-e", "trace=execve"):
+        good(srun(*arguments))
+    executed = re.findall(r'execve\("([^"]*)".* = 0$', log.read_text(), re.MULTILINE)
+    server = ["squashfuse_ll"] if kind == BY_FUSE else []
+    assert [Path(path).name for path in executed] == ["slurmstepd", "bareboat-hold", *server, "true"]
 
 
 def test_many_steps_on_one_image(either: tuple[Path, str], user: pwd.struct_passwd, cluster: Testbed) -> None:
@@ -181,6 +221,23 @@ def test_compressions(srun: Srun, tiny: Path, store: Path, shared_path: Path, co
     assert good(srun("-N1", f"--container={file}", "/bin/pwd", cwd="/tmp")) == ["/tmp"]
     shutil.move(file, shared_path / "own.sqsh")
     assert good(srun("-N1", f"--container={shared_path}/own.sqsh", "/bin/pwd", cwd="/tmp")) == ["/tmp"]
+
+
+def test_without_a_loop_device_an_image_of_the_store_is_shown_by_fuse(
+    cluster: Testbed, srun: Srun, tiny: Path, store: Path
+) -> None:
+    file = pack(tiny, store / "tiny.sqsh")
+    assert cluster.enter("n1", ["mount", "--bind", "/dev/null", "/dev/loop-control"]).returncode == 0
+    try:
+        result = srun("-w", "n1", "-n2", f"--container={file}", "/bin/pwd", cwd="/tmp")
+    finally:
+        assert cluster.enter("n1", ["umount", "/dev/loop-control"]).returncode == 0
+    assert (result.returncode, result.stdout) == (0, "/tmp\n/tmp\n")
+    assert result.stderr == (
+        "bareboat: n1: warning: the kernel does not show this image of the store, a FUSE server does, "
+        "which is slower: cannot get a loop device: Inappropriate ioctl for device\n"
+    )
+    file.unlink()
 
 
 def test_a_compression_that_nobody_knows_is_named(srun: Srun, tiny: Path, store: Path) -> None:
