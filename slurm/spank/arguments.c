@@ -29,3 +29,23 @@ void bb_arguments_read(const char *text, size_t size, int count, struct bb_argum
 			arguments->task_prolog = value_of("--task-prolog", at, next);
 	}
 }
+
+bool bb_arguments_agree(const char *text, size_t size)
+{
+	const char *first = NULL, *container = NULL;
+	bool several = false;
+
+	for (const char *at = text, *next; at < text + size; at = next) {
+		next = at + strlen(at) + 1;
+		if (!strcmp(at, ":")) {
+			if (several && ((!first != !container) || (first && strcmp(first, container) != 0)))
+				return false;
+			first = several ? first : container;
+			several = true;
+			container = NULL;
+		} else if (!container) {
+			container = value_of("--container", at, next);
+		}
+	}
+	return !several || (!first == !container && (!first || !strcmp(first, container)));
+}

@@ -16,4 +16,8 @@ struct bb_arguments {
  * and at most up to "--".  The last one may be cut off; two NULs of the caller's follow the text. */
 void bb_arguments_read(const char *text, size_t size, int count, struct bb_arguments *arguments);
 
+/* Whether the components of a heterogeneous step (arguments parted by ":") have the same --container, or all none.  What an
+ * application is given counts too: where its options begin is not to be seen here. */
+bool bb_arguments_agree(const char *text, size_t size);
+
 #endif

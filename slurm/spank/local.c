@@ -14,18 +14,40 @@
 /* Slurm's own configuration, of the release that the plugin is built against; weak, should a release hide it. */
 extern slurm_conf_t slurm_conf __attribute__((weak));
 
-/* This process's own arguments, `count` of them. */
-static void read_arguments(int count, struct bb_arguments *arguments)
+/* This process's own arguments, and how many bytes they are. */
+static const char *read_line(size_t *length)
 {
 	static char line[256 * 1024]; /* only here, in a process that lives for one command */
 	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
 	ssize_t got = fd < 0 ? 0 : read(fd, line, sizeof line - 2);
-	size_t length = got > 0 ? (size_t)got : 0;
 
+	*length = got > 0 ? (size_t)got : 0;
 	if (fd >= 0)
 		close(fd);
-	line[length] = line[length + 1] = '\0';
+	line[*length] = line[*length + 1] = '\0';
+	return line;
+}
+
+/* The first `count` of them. */
+static void read_arguments(int count, struct bb_arguments *arguments)
+{
+	size_t length;
+	const char *line = read_line(&length);
+
 	bb_arguments_read(line, length, count, arguments);
+}
+
+/* Slurm has one variable for all components of a step, so each would run in the first one's image. */
+static void refuse_several_images(void)
+{
+	size_t length;
+	const char *line = read_line(&length);
+
+	if (spank_context() != S_CTX_LOCAL || bb_arguments_agree(line, length))
+		return;
+	fprintf(stderr, "bareboat: error: cannot run the components of a heterogeneous step in different images: Slurm passes on "
+			"one --container for all of them; give each component the same, or start a step for each\n");
+	exit(BB_FAILED);
 }
 
 void bb_local_init(void)
@@ -118,6 +140,7 @@ void bb_local_post_opt(spank_t sp)
 		exit(2);
 	}
 	refuse_oci();
+	refuse_several_images();
 	make_absolute(image);
 	check = wants_check();
 	/* No spank_item carries these to the nodes; variables do. */

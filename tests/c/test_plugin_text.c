@@ -10,6 +10,22 @@
 
 #define READ(text, arguments) bb_arguments_read(text "\0\0", sizeof(text), INT_MAX, arguments)
 
+#define AGREE(text) bb_arguments_agree(text "\0\0", sizeof(text))
+
+static void test_components(void **state)
+{
+	(void)state;
+	assert_true(AGREE("srun\0--container=/a\0app\0--container=/b"));
+	assert_true(AGREE("srun\0app\0:\0app"));
+	assert_true(AGREE("srun\0--container=/a\0app\0:\0--container\0/a\0app\0:\0-n2\0--container=/a\0app"));
+	assert_false(AGREE("srun\0--container=/a\0app\0:\0--container=/b\0app"));
+	assert_false(AGREE("srun\0--container=/a\0app\0:\0app"));
+	assert_false(AGREE("srun\0app\0:\0--container=/a\0app"));
+	assert_false(AGREE("srun\0--container=/a\0app\0:\0--container=/a\0app\0:\0app"));
+	assert_false(AGREE("srun\0app\0:\0app\0:\0--container=/a"));
+	assert_true(bb_arguments_agree("\0\0", 0));
+}
+
 static void test_arguments(void **state)
 {
 	struct bb_arguments arguments;
@@ -110,6 +126,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_arguments),
+		cmocka_unit_test(test_components),
 		cmocka_unit_test(test_prolog_output),
 		cmocka_unit_test(test_the_rest_of_a_long_line_is_dropped_too),
 	};

@@ -25,6 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	CHECK(!arguments.multi_prog || memmem(text, size + 1, "--multi-prog", sizeof "--multi-prog"));
 	CHECK(!arguments.interactive || memmem(text, size + 1, "--interactive", sizeof "--interactive"));
+	/* One component always agrees with itself. */
+	CHECK(bb_arguments_agree(text, size) || memmem(text, size + 1, ":", sizeof ":"));
 	free(text);
 	return 0;
 }

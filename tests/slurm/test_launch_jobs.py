@@ -192,3 +192,16 @@ def test_a_step_that_is_ended_leaves_nothing(
         assert "Traceback" not in said
     wait_until(lambda: not cluster.run(["squeue", "-h"]).stdout.strip())
     assert set(cluster.run(["sinfo", "-h", "-o", "%T"]).stdout.split()) <= {"idle", "completing"}
+
+
+def test_components_of_a_step_in_different_images_are_refused(
+    cluster: Testbed, plain: Path, tiny: Path, user: pwd.struct_passwd
+) -> None:
+    """Slurm has one SLURM_CONTAINER for all: the second would run in the first one's image."""
+    for second in ([f"--container={tiny}"], []):
+        argv = ["srun", "-N1", f"--container={plain}", "true", ":", "-N1", *second, "true"]
+        result = cluster.run(argv, user=user.pw_name)
+        assert result.returncode == 125
+        assert (
+            "bareboat: error: cannot run the components of a heterogeneous step in different" in result.stderr
+        )
