@@ -6,8 +6,8 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -283,6 +283,36 @@ class Testbed:
         namespaces = ("--mount", "--uts", "--ipc", "--net")
         inside = (daemons.find_program("nsenter"), "--target", pid, *namespaces, "--")
         return self.run([*inside, *argv], cwd="/", timeout=timeout)
+
+    @contextmanager
+    def without_slurmd(self, node: str, *, lost: bool = False) -> Iterator[None]:
+        """SIGKILL the slurmd of a node, and start it again in the end; then the node is idle.
+
+        With ``lost``, everything that runs on the node is killed, as when a machine loses its power.
+        """
+        slurmd = self.process(f"slurmd {node}")
+        with ExitStack() as stack:
+            # The node's namespaces would be gone with its last process.
+            held = {
+                name: stack.enter_context(Path(f"/proc/{slurmd.pid}/ns/{kind}").open("rb")).fileno()
+                for name, kind in (("mount", "mnt"), ("uts", "uts"), ("ipc", "ipc"), ("net", "net"))
+            }
+            network_of_node = processes.network_of(str(self.directory / "nodes" / node / "net"))
+            processes.kill(slurmd)
+            if lost and network_of_node is not None:
+                nowhere = Path("/nonexistent")
+                processes.kill_all(processes.Marks(nowhere, frozenset(), frozenset({network_of_node})))
+            child = next(child for child in self._children if child.pid == slurmd.pid)
+            child.wait()
+            self._children.remove(child)
+            self._state = replace(
+                self.state, processes=tuple(one for one in self.state.processes if one != slurmd)
+            )
+            try:
+                yield
+            finally:
+                self._adopt(f"slurmd {node}", daemons.spawn_slurmd(self.directory, node, held))
+                self._wait_idle()
 
     def process(self, role: str) -> records.ProcessId:
         """The process of a role: ``munged``, ``slurmctld`` or ``slurmd NODE``.

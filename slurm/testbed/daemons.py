@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -135,6 +135,11 @@ def start_slurmctld(directory: Path, address: tuple[str, int], user: str) -> sub
     return process
 
 
+def slurmd_command(directory: Path, name: str) -> list[str]:
+    """The command of a node's slurmd (slurmd(8))."""
+    return [find_program("slurmd"), "-D", "-N", name, "-f", f"{directory}/slurm.conf"]
+
+
 def start_node(directory: Path, name: str) -> subprocess.Popen[bytes]:
     """Start a node up to its network namespace; ``release_node`` lets it go on to slurmd."""
     place = directory / "nodes" / name
@@ -142,7 +147,6 @@ def start_node(directory: Path, name: str) -> subprocess.Popen[bytes]:
     spool.mkdir(parents=True)
     spool.chmod(0o755)
     spec = place / "node.json"
-    argv = [find_program("slurmd"), "-D", "-N", name, "-f", f"{directory}/slurm.conf"]
     content = {
         "name": name,
         "pin": str(place / "net"),
@@ -150,12 +154,22 @@ def start_node(directory: Path, name: str) -> subprocess.Popen[bytes]:
         "spool_target": str(directory / "spool"),
         "hosts": str(directory / "hosts"),
         "log": str(directory / f"log/slurmd.{name}.out"),
-        "argv": argv,
+        "argv": slurmd_command(directory, name),
     }
     spec.write_text(json.dumps(content))
     boot = Path(__file__).with_name("boot.py")
     python = [sys.executable, "-I", str(boot), str(spec)]
     return spawn(python, directory, directory / f"log/slurmd.{name}.out", piped=True)
+
+
+def spawn_slurmd(directory: Path, name: str, namespaces: Mapping[str, int]) -> subprocess.Popen[bytes]:
+    """Start a slurmd in a node's namespaces, which are descriptors by the names of nsenter(1).
+
+    They have to stay open until slurmd runs.
+    """
+    options = [f"--{kind}=/proc/{os.getpid()}/fd/{descriptor}" for kind, descriptor in namespaces.items()]
+    argv = [find_program("nsenter"), *options, "--", *slurmd_command(directory, name)]
+    return spawn(argv, directory, directory / f"log/slurmd.{name}.out")
 
 
 def wait_pinned(name: str, process: subprocess.Popen[bytes]) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from slurm.testbed import state as records
-from slurm.testbed.processes import is_alive, read_stat
+from slurm.testbed.processes import is_alive, network_of, read_stat
 
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/lib")
 """Directories in which whatever has one of ``PREFIXES`` in front of its name is of interest."""
@@ -56,6 +56,33 @@ def take() -> Snapshot:
         processes=frozenset(descendants.values()),
         files=frozenset(_files(others, ours)),
     )
+
+
+def take_node(slurmd: int) -> frozenset[str]:
+    """See what is on a testbed's node: its mounts, its /run, its processes, and what its slurmd has open.
+
+    Args:
+        slurmd: the number of the node's first process.
+    """
+    found = {f"on the node: {thing}" for thing in _mounts((), Path(f"/proc/{slurmd}/mountinfo"))}
+    root = Path(f"/proc/{slurmd}/root")
+    for directory, names, files in os.walk(root / "run"):
+        place = Path(directory).relative_to(root)
+        # What a user keeps below /run/bareboat/UID is kept on purpose.
+        if place.parts[:2] != ("run", "bareboat") or len(place.parts) < 3:
+            found |= {f"on the node: /{place / name}" for name in (*names, *files)}
+    network = network_of(f"/proc/{slurmd}/ns/net")
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != slurmd and network_of(f"/proc/{entry}/ns/net") == network:
+            stat = read_stat(int(entry))
+            if stat is not None and stat.state not in "ZX":
+                found.add(f"on the node: process {entry} ({stat.command}, {stat.state})")
+    for descriptor in Path(f"/proc/{slurmd}/fd").iterdir():
+        with suppress(OSError):
+            # Sockets and pipes come and go with Slurm's messages.
+            if not (target := str(descriptor.readlink())).startswith(("socket:", "pipe:")):
+                found.add(f"on the node: open in slurmd: {target}")
+    return frozenset(found)
 
 
 def adopt_orphans() -> None:
@@ -106,10 +133,10 @@ def _others_testbeds(ours: set[int]) -> Iterator[records.State]:
             yield state
 
 
-def _mounts(others: tuple[records.State, ...]) -> Iterator[str]:
+def _mounts(others: tuple[records.State, ...], table: Path = Path("/proc/self/mountinfo")) -> Iterator[str]:
     theirs = tuple(f"{records.directory_of(state.name)}/" for state in others)
     # proc(5), mountinfo: field 1 is the mount's identity, 5 its mount point, the first after " - " its type.
-    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+    for line in table.read_text(errors="replace").splitlines():
         head, _, tail = line.partition(" - ")
         names = head.split()
         if not names[4].startswith(theirs):

@@ -2,13 +2,15 @@
 
 import os
 import pwd
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from beds import as_user, assert_gone, bareboat, output
+from steps import wait_until
 
-from slurm.testbed import Testbed, load, names
+from slurm.testbed import Testbed, leftovers, load, names, processes
 
 MEBIBYTE = 2**20
 PING = r"""
@@ -201,3 +203,43 @@ def test_only_root_makes_a_testbed(user: pwd.struct_passwd) -> None:
     text, hint = as_user(user, Testbed().up)
     assert text.startswith(f"a testbed is made by root, not by user {user.pw_uid}: it needs networks")
     assert hint.startswith("use sudo")
+
+
+def test_a_nodes_slurmd_comes_back_in_its_own_namespaces() -> None:
+    with Testbed(nodes=2) as bed:
+        assert bed.enter("n1", ["touch", "/run/mark"]).returncode == 0
+        old = bed.process("slurmd n1")
+        with bed.without_slurmd("n1"):
+            assert not processes.is_alive(old)
+        assert bed.process("slurmd n1") != old
+        assert output(bed.run(["srun", "-w", "n1", "ls", "/run/mark"])) == ["/run/mark"]
+        sleep = subprocess.Popen(["srun", "-w", "n1", "sleep", "1000"], env=os.environ | bed.environment)
+        network = processes.network_of(str(bed.directory / "nodes/n1/net"))
+        assert network is not None
+        marks = processes.Marks(Path("/nowhere"), frozenset(), frozenset({network}))
+        wait_until(lambda: "sleep" in {process.role for process in processes.find(marks)})
+        with bed.without_slurmd("n1", lost=True):
+            assert processes.find(marks) == ()
+            output(bed.run(["scancel", "--user=root"]))
+            sleep.wait(timeout=60)
+
+
+def test_what_is_left_on_a_node_is_seen(testbed: Testbed) -> None:
+    slurmd = testbed.process("slurmd n1").pid
+    output(testbed.enter("n1", ["mkdir", "-p", "/run/mount"]))  # mount(8) would
+    before = leftovers.take_node(slurmd)
+    make = "mkdir /run/left; mount -t tmpfs none /run/left; touch /run/left/file"
+    (sleep,) = output(testbed.enter("n1", ["sh", "-c", f"{make}; sleep 1000 > /dev/null 2>&1 & echo $!"]))
+    wanted = {"/run/left", "/run/left/file", f"process {sleep} (sleep, S)"}
+
+    def seen() -> set[str]:
+        return {thing.removeprefix("on the node: ") for thing in leftovers.take_node(slurmd) - before}
+
+    try:
+        wait_until(lambda: wanted <= seen())
+        (mount,) = (thing for thing in seen() if thing.startswith("mount "))
+        assert mount.endswith(" of tmpfs on /run/left")
+    finally:
+        os.kill(int(sleep), signal.SIGKILL)
+        output(testbed.enter("n1", ["sh", "-c", "umount /run/left; rmdir /run/left"]))
+    wait_until(lambda: not leftovers.take_node(slurmd) - before)
