@@ -54,6 +54,9 @@ static const struct {
 	  "install bareboat under the same prefix on every node and check with `bareboat slurm status --nodes`" },
 	{ ENOENT, "bind", "the source of a mount must exist on every node of the step" },
 	{ ENOENT, "enter the working directory", "choose one with --chdir that exists in the container" },
+	{ ENOENT, "open the namespace",
+	  "the process that holds the container was ended from outside; see the node's kernel log (out of memory?) and try again" },
+	{ EAGAIN, "fork", "no more processes are allowed; see `ulimit -u` and the job's limit of processes" },
 	{ ESTALE, "use the container",
 	  "a process of this user or of root mounted something over it before this rank joined; start the step again, and "
 	  "if it stays so, look for what mounts in other processes' namespaces on this node" },

@@ -122,17 +122,22 @@ static int judge(struct bb_share *share, const char *python, int status, bool co
 {
 	if (!complete)
 		return bb_broken(share, "cannot plan the container with ", python,
-			      "it took longer than 120 s; the node is overloaded or a file system hangs");
+			      "it took longer than 120 s; the node is overloaded or a file system hangs: look for mounts on it that do not "
+			      "answer, and try again");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127 && !share->text[0])
 		return bb_broken(share, "cannot run ", python,
 			      "it is missing or not executable on this node; install bareboat under the same prefix on every "
 			      "node and check with `bareboat slurm status --nodes`");
 	if (WIFSIGNALED(status))
-		return bb_broken(share, "cannot plan the container with ", python, "it was killed by a signal");
+		return bb_broken(share, "cannot plan the container with ", python,
+			      "it was ended from outside; see the node's kernel log (out of memory?) and try again");
 	if (WEXITSTATUS(status))
-		return share->text[0] ? -1 : bb_broken(share, "cannot plan the container with ", python, "it gave no reason");
+		return share->text[0] ? -1
+				      : bb_broken(share, "cannot plan the container with ", python,
+						  "it gave no reason; run `bareboat plan` with this image on the node");
 	if (out->length > out->size)
-		return bb_broken(share, "cannot use the plan of ", python, "it is longer than 2 MiB");
+		return bb_broken(share, "cannot use the plan of ", python,
+			      "it is longer than 2 MiB; ask for fewer mounts or shorter variables");
 	share->entry_size = out->length;
 	return 0;
 }

@@ -41,7 +41,7 @@ int slurm_spank_exit(spank_t sp, int argc, char **argv)
 {
 	(void)sp, (void)argc, (void)argv;
 	if (share && spank_context() == S_CTX_REMOTE)
-		bb_groups_withdraw(share);
+		bb_step_over(share);
 	if (spank_context() == S_CTX_LOCAL)
 		bb_compare_finish();
 	return 0;

@@ -96,6 +96,8 @@ void bb_compare_finish(void);
 
 /* remote.c: NULL where the step has no container.  The arguments are the plugin's own, from plugstack.conf. */
 struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv);
+/* At the step's end, still as root: whoever waits for its ranks leaves at once rather than within a second. */
+void bb_step_over(struct bb_share *share);
 
 /* store.c: as root, the mount of an image that is a squashfs file in one of the site's stores (arguments "store=DIRECTORY");
  * -1 where it is none, and then `note` says why where that is for the user to know, else is "".  `status` gets which file it

@@ -101,12 +101,13 @@ static void run(spank_t sp, const char *kind, const char *path)
 	pid_t child;
 
 	if (access(path, R_OK | X_OK) < 0)
-		fail(sp, kind, path, "is missing or not executable on this node", -1);
+		fail(sp, kind, path,
+		     "is missing or not executable on this node; prologs run on the host, where the path must exist", -1);
 	if (spank_get_item(sp, S_JOB_ENV, &environment) != ESPANK_SUCCESS || pipe2(fds, O_CLOEXEC) < 0)
-		fail(sp, kind, path, "could not be started: no pipe", -1);
+		fail(sp, kind, path, "could not be started: no pipe; see `ulimit -n`", -1);
 	child = fork();
 	if (child < 0)
-		fail(sp, kind, path, "could not be started: no process", -1);
+		fail(sp, kind, path, "could not be started: no process; see `ulimit -u` and the job's limit of processes", -1);
 	if (child == 0)
 		execute(path, environment, fds[1]);
 	close(fds[1]);
@@ -115,7 +116,7 @@ static void run(spank_t sp, const char *kind, const char *path)
 	ended = bb_reap(child, limit, &status);
 	kill(-child, SIGKILL); /* as Slurm does: nothing that a prolog starts outlives it */
 	if (!ended)
-		fail(sp, kind, path, "took longer than 600 s", -1);
+		fail(sp, kind, path, "took longer than 600 s; see what it waits for on this node", -1);
 	if (WIFSIGNALED(status))
 		fail(sp, kind, path, "was killed by signal ", WTERMSIG(status));
 	if (WEXITSTATUS(status))

@@ -134,7 +134,8 @@ def test_a_failing_prolog_is_named(cluster: Testbed, srun: Srun, plain: Path, pr
     result = srun("--task-prolog=/not/there", f"--container={plain}", "true")
     assert result.returncode == 125
     assert (
-        "bareboat: n1: --task-prolog /not/there is missing or not executable on this node\n" in result.stderr
+        "bareboat: n1: --task-prolog /not/there is missing or not executable on this node; "
+        "prologs run on the host, where the path must exist\n" in result.stderr
     )
 
 
