@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from launcher.entry import encode_entry
 from launcher.errors import BareboatError
 from launcher.launch import prepare
 from launcher.messages import describe, known_errors
-from mpi_abi.guards import Recorder
+from mpi_abi.guards import Recorder, is_fresh
 from slurm.multiprog import programs_of
 from slurm.step import StepKind, read_step
 
@@ -37,7 +38,7 @@ def make_entry(
         )
     first, *others = programs(argv, environment)
     step = read_step(environment, argv=tuple(argv), cwd=cwd)
-    recorder = Recorder()
+    recorder, since = Recorder(), time.time_ns()
     if step.kind is StepKind.BATCH:
         recorder.forbid("no later step runs this batch script")
     if environment.get(_MULTI_PROG):
@@ -54,6 +55,8 @@ def make_entry(
         recorder=recorder,
         mount=mount,
     )
+    if any(is_fresh(guard, since) for guard in recorder.guards):
+        recorder.forbid("something that the plan was decided by has changed just now")
     entry = encode_entry(plan.encode(), recorder.guards, cacheable=not recorder.obstacles)
     return entry, plan.warnings
 

@@ -13,6 +13,8 @@ from enum import StrEnum
 
 # Their files have the times at which the kernel last made an inode for them: stamps say nothing there.
 _TIMELESS = ("/proc/", "/sys/")
+_TICK = 10_000_000
+"""Nanoseconds, with the slowest clock that kernels are built with (CONFIG_HZ=100)."""
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -41,6 +43,15 @@ def make_stamp(status: os.stat_result) -> str:
     """
     times = (nanoseconds % (1 << 64) for nanoseconds in (status.st_mtime_ns, status.st_ctime_ns))
     return " ".join(map(str, (status.st_dev, status.st_ino, status.st_size, *times)))
+
+
+def is_fresh(guard: Guard, since: int) -> bool:
+    """Say whether what ``guard`` is about may change once more and keep its stamp.
+
+    Times of change advance in ticks of up to 10 ms (until Linux 6.13): what changes twice within one looks the
+    same.  ``since`` is a time before the stamp was taken, in nanoseconds.
+    """
+    return bool(guard.stamp) and int(guard.stamp.rpartition(" ")[2]) > since - 2 * _TICK
 
 
 class Recorder:

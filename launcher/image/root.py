@@ -57,8 +57,9 @@ def open_root(image: Image, *, server: str, mount: int | None = None) -> Iterato
     else:
         if not server:
             raise BareboatError(
-                f"cannot read the squashfs image {image.path}: squashfuse_ll is not installed on this node",
-                hint="install squashfuse on every node, or name it in the configuration (image.squashfuse)",
+                f"cannot read the squashfs image {image.path}: no FUSE server is on this node "
+                "(squashfuse_ll, or what image.squashfuse names)",
+                hint="install squashfuse on every node, or correct image.squashfuse in the configuration",
             )
         descriptor = apply.show(image.path, server)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from launcher.plan import Plan
 from launcher.program import Verb
 from launcher.step import make_entry
 from mpi_abi import Guard, GuardKind, Recorder
+from mpi_abi.guards import is_fresh
 from slurm.step import read_step
 
 HELLO = "/opt/bareboat-tests/bin/mpi_hello"
@@ -363,3 +365,29 @@ def test_the_program_is_the_same_from_everywhere(site: Site) -> None:
     assert one.encode() == other.encode()
     assert one.operations[-2].verb is Verb.CWD
     assert one.operations[-2].args == ("%{cwd}",)
+
+
+def test_a_stamp_of_this_very_moment_is_no_guard() -> None:
+    """What changes twice within a tick of the kernel's clock looks the same after the second time."""
+    stamped = Guard(GuardKind.SAME, "/f", "1 2 3 4 1000000000")
+    assert is_fresh(stamped, 1_019_999_999)
+    assert not is_fresh(stamped, 1_020_000_000)
+    assert not is_fresh(Guard(GuardKind.THERE, "/f"), 0)
+
+
+def test_a_plan_from_what_has_just_changed_is_not_kept(tmp_path: Path) -> None:
+    root = tmp_path / "img"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/true")
+    config = tmp_path / "bareboat.toml"
+    environment = {"SLURM_CONTAINER": str(root), "BAREBOAT_CONFIG": str(config), "HOME": "/root"}
+    kept = set()
+    # However slow this machine is just now, the plan is made soon enough for some of these.
+    for _ in range(50):
+        config.write_text("")
+        entry, _ = make_entry(("/bin/true",), environment=environment, cwd="/")
+        kept.add(decode_entry(entry).cacheable)
+    assert False in kept
+    time.sleep(0.05)
+    entry, _ = make_entry(("/bin/true",), environment=environment, cwd="/")
+    assert decode_entry(entry).cacheable
