@@ -48,8 +48,8 @@ def make_stamp(status: os.stat_result) -> str:
 def is_fresh(guard: Guard, since: int) -> bool:
     """Say whether what ``guard`` is about may change once more and keep its stamp.
 
-    Times of change advance in ticks of up to 10 ms (until Linux 6.13): what changes twice within one looks the
-    same.  ``since`` is a time before the stamp was taken, in nanoseconds.
+    Times of change advance in ticks of up to 10 ms (until Linux 6.13): what changes twice within one looks
+    the same.  ``since`` is a time before the stamp was taken, in nanoseconds.
     """
     return bool(guard.stamp) and int(guard.stamp.rpartition(" ")[2]) > since - 2 * _TICK
 

@@ -54,6 +54,7 @@ def test_a_missing_server_is_named(packed: Path, tmp_path: Path) -> None:
     assert done.returncode == 125
     (error, hint) = done.stderr.splitlines()
     assert error.endswith(
-        f"squashfs image {packed}: no FUSE server is on this node (squashfuse_ll, or what image.squashfuse names)"
+        f"squashfs image {packed}: no FUSE server is on this node "
+        "(squashfuse_ll, or what image.squashfuse names)"
     )
-    assert hint.endswith("or name it in the configuration (image.squashfuse)")
+    assert hint.endswith("or correct image.squashfuse in the configuration")
