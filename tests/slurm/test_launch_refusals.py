@@ -34,7 +34,7 @@ from slurm.testbed import Testbed
             "file",
             (
                 "error: {path} is not an image: it is a file of no known image format\n"
-                "hint: name the directory that holds the image's root file system"
+                "hint: name the directory that holds the image's root file system, or a squashfs file of it"
             ),
         ),
         (
