@@ -10,9 +10,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -182,15 +184,23 @@ static void read_values(char **arguments, struct bb_value *values, size_t size)
 	values[count] = (struct bb_value){ .name = NULL };
 }
 
+/* Whoever waits for a FUSE server that does not answer hears of nothing else (fuse(4)). */
+static void end_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 static int hold(const char *path, const char *groups, const char *image, char **arguments)
 {
 	const struct bb_mapper mapper = { .map = ask_for_groups };
 	struct bb_entered entered = { .told = BB_NOT_ENTERED };
 	struct bb_value values[16];
 	struct bb_program program;
-	int directory = bb_namespaces_open(&entered.err);
+	int directory;
 	char byte;
 
+	end_with_parent();
+	directory = bb_namespaces_open(&entered.err);
 	if (directory >= 0 && load(path, &program, &entered.err) == 0) {
 		read_values(arguments, values, sizeof values / sizeof *values);
 		program.values = values;
@@ -233,6 +243,7 @@ static int show(const char *image, const char *server)
 	int mount = -1;
 
 	occupy_standard();
+	end_with_parent();
 	if (bb_fuse_prepare(&fuse, image, server, &err) < 0)
 		return fail(&err);
 	if (bb_idmap_unshare(NULL, &err) == 0)

@@ -48,12 +48,19 @@ def find_server(asked: str, *, recorder: Recorder | None = None) -> str:
 def open_root(image: Image, *, server: str, mount: int | None = None) -> Iterator[Root]:
     """Open the root of ``image``; ``mount`` is the descriptor of one that somebody else has made.
 
-    Raises BareboatError where a squashfs file cannot be mounted.
+    Raises BareboatError where a squashfs file cannot be mounted or looked into.
     """
     if image.kind is ImageKind.DIRECTORY:
         yield Root(image.path, sealed=False)
     elif mount is not None:
-        yield Root(f"/proc/self/fd/{mount}", sealed=True, name=image.path)
+        path = f"/proc/self/fd/{mount}"
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise BareboatError(
+                f"cannot read the image {image.path}: its root directory is closed to you",
+                hint="the kernel shows an image of the store with its own owners and modes: have it packed "
+                "with a root directory of mode 755, or run a copy that is in no store",
+            )
+        yield Root(path, sealed=True, name=image.path)
     else:
         if not server:
             raise BareboatError(

@@ -3,12 +3,13 @@
 import os
 import pwd
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from squash import Step
+from squash import Step, complete, make_null
 from steps import Run, Srun
 
 from slurm.install import install
@@ -102,3 +103,25 @@ def srun(cluster: Testbed, user: pwd.struct_passwd) -> Srun:
 def step(cluster: Testbed, user: pwd.struct_passwd, shared_path: Path) -> Callable[..., Step]:
     shared_path.chmod(0o777)
     return lambda *arguments: Step(cluster, user, shared_path, *arguments)
+
+
+@pytest.fixture
+def whole(hostile: Path, attack: Path, user: pwd.struct_passwd) -> Path:
+    """The hostile image with all mount points, a device node, and set-uid and capable programs."""
+    complete(hostile)
+    (hostile / user.pw_dir.lstrip("/")).mkdir(parents=True)
+    make_null(hostile / "null")
+    for name in ("setuid", "capable"):
+        shutil.copy(attack, hostile / name)
+    (hostile / "setuid").chmod(0o4755)
+    subprocess.run(["setcap", "cap_dac_override,cap_sys_admin+ep", hostile / "capable"], check=True)
+    return hostile
+
+
+@pytest.fixture
+def place(store: Path) -> Iterator[Path]:
+    """A directory of the store for one test."""
+    path = store / "place"
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)

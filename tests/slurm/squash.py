@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pwd
+import stat
 import subprocess
 from pathlib import Path
 
@@ -63,3 +65,32 @@ class Step:
         self.go.touch()
         output, errors = self.process.communicate(timeout=120)
         return self.process.returncode, output, errors
+
+
+def complete(root: Path) -> Path:
+    """Give a tiny image all mount points, so that it is "/" itself, without an overlay."""
+    for name in ("proc", "sys", "dev", "tmp", "var/tmp", "run", "etc", "home"):
+        (root / name).mkdir(parents=True)
+    for name in ("passwd", "group", "hosts", "resolv.conf", "hostname", "localtime", "os-release"):
+        (root / "etc" / name).touch()
+    return root
+
+
+def make_null(path: Path) -> None:
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    path.chmod(0o666)
+
+
+def processes_of(running: Step) -> tuple[list[int], list[int]]:
+    """The pids of a step's ranks and of the slurmstepd above them."""
+    ranks, daemons = [], set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[1:2] == [b"-c"] and str(running.started).encode() in words[2]:
+                ranks.append(int(process.name))
+                stat = (process / "stat").read_text()
+                daemons.add(int(stat.rpartition(")")[2].split()[1]))
+        except OSError:
+            continue
+    return ranks, sorted(daemons)

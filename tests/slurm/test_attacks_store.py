@@ -6,10 +6,9 @@ import os
 import pwd
 import re
 import shutil
-import stat
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,41 +28,6 @@ TRUST = (
 )
 
 pytestmark = pytest.mark.usefixtures("nodes_stay")
-
-
-def complete(root: Path) -> Path:
-    """Give a tiny image all mount points, so that it is "/" itself, without an overlay."""
-    for name in ("proc", "sys", "dev", "tmp", "var/tmp", "run", "etc", "home"):
-        (root / name).mkdir(parents=True)
-    for name in ("passwd", "group", "hosts", "resolv.conf", "hostname", "localtime"):
-        (root / "etc" / name).touch()
-    return root
-
-
-def make_null(path: Path) -> None:
-    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    path.chmod(0o666)
-
-
-@pytest.fixture
-def whole(hostile: Path, attack: Path) -> Path:
-    """The hostile image with all mount points, a device node, and set-uid and capable programs."""
-    complete(hostile)
-    make_null(hostile / "null")
-    for name in ("setuid", "capable"):
-        shutil.copy(attack, hostile / name)
-    (hostile / "setuid").chmod(0o4755)
-    subprocess.run(["setcap", "cap_dac_override,cap_sys_admin+ep", hostile / "capable"], check=True)
-    return hostile
-
-
-@pytest.fixture
-def place(store: Path) -> Iterator[Path]:
-    """A directory of the store for one test."""
-    path = store / "place"
-    path.mkdir()
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from squash import Step, loops, pack, servers
+from squash import Step, loops, pack, processes_of, servers
 from steps import HELLO, Srun, good, refused, wait_until
 from tracing import traced
 
@@ -171,21 +171,6 @@ def test_nothing_stays_of_a_step_that_was_killed(
             os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not processes_of(running)[0])
     wait_until(lambda: not loops(image) and not servers(user))
-
-
-def processes_of(running: Step) -> tuple[list[int], list[int]]:
-    """The pids of a step's ranks and of the slurmstepd above them."""
-    ranks, daemons = [], set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if words[1:2] == [b"-c"] and str(running.started).encode() in words[2]:
-                ranks.append(int(process.name))
-                stat = (process / "stat").read_text()
-                daemons.add(int(stat.rpartition(")")[2].split()[1]))
-        except OSError:
-            continue
-    return ranks, sorted(daemons)
 
 
 def test_a_server_that_is_killed_fails_the_step_and_nothing_hangs(
