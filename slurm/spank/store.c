@@ -110,13 +110,21 @@ static int open_trusted(const char *image, const char *store, struct bb_err *err
 	return bb_fail(err, EPERM, "trust", prefix);
 }
 
-/* Whether it is a squashfs file; what else lies in the store is for the planner to judge. */
-static bool is_squashfs(int file)
+/* 1 for a squashfs file, 0 for what else lies in the store, which is for the planner to judge; else -1. */
+static int examine(int file, const char *image, struct stat *status, struct bb_err *err)
 {
 	static const char magic[] = { 'h', 's', 'q', 's' };
 	char head[sizeof magic];
+	ssize_t got;
 
-	return pread(file, head, sizeof head, 0) == sizeof head && !memcmp(head, magic, sizeof magic);
+	if (fstat(file, status) < 0)
+		return bb_fail(err, errno, "read", image);
+	if (!S_ISREG(status->st_mode))
+		return 0;
+	got = pread(file, head, sizeof head, 0);
+	if (got < 0)
+		return bb_fail(err, errno, "read", image);
+	return got == sizeof head && !memcmp(head, magic, sizeof magic);
 }
 
 static char *loop_path(int number, char text[static 32])
@@ -191,6 +199,7 @@ static bool copy_locked(int mount)
 {
 	struct mount_attr private = { .propagation = MS_PRIVATE };
 	static const char place[] = "/proc"; /* a directory that is always there */
+	bool done;
 	int locked;
 
 	if (unshare(CLONE_NEWNS) < 0 || sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &private) < 0 ||
@@ -198,7 +207,10 @@ static bool copy_locked(int mount)
 	    unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return false;
 	locked = sys_open_tree(AT_FDCWD, place, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	return locked >= 0 && dup3(locked, mount, O_CLOEXEC) >= 0 && close(locked) == 0;
+	done = locked >= 0 && dup3(locked, mount, O_CLOEXEC) >= 0;
+	/* The descriptors are the parent's. */
+	bb_close(&locked);
+	return done;
 }
 
 /* Makes the mount's flags such that the owner of the namespace that it will be moved to cannot change them: nodev above
@@ -207,15 +219,19 @@ static int lock_flags(int mount, struct bb_err *err)
 {
 	/* Like fork(2), but that the child's descriptors are ours: the copy takes the number of the original. */
 	struct clone_args arguments = { .flags = CLONE_FILES, .exit_signal = SIGCHLD };
-	pid_t child = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+	pid_t child = (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments), got;
 	int status = 0;
 
 	if (child == 0)
 		_exit(copy_locked(mount) ? 0 : errno);
 	if (child < 0)
 		return bb_fail(err, errno, "fork", "");
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
+	do
+		got = waitpid(child, &status, 0);
+	while (got < 0 && errno == EINTR);
+	/* Not knowing is not "locked". */
+	if (got < 0)
+		return bb_fail(err, errno, "lock the flags of", "the image's mount");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	return bb_fail(err, WIFEXITED(status) ? WEXITSTATUS(status) : EINTR, "lock the flags of", "the image's mount");
@@ -224,7 +240,7 @@ static int lock_flags(int mount, struct bb_err *err)
 int bb_store_mount(const char *image, int argc, char **argv, struct stat *status, char *note, size_t size)
 {
 	const char *store = store_of(image, argc, argv);
-	int file, loop = -1, mount = -1;
+	int file, found, loop = -1, mount = -1;
 	char path[32];
 	struct bb_err err;
 
@@ -232,10 +248,11 @@ int bb_store_mount(const char *image, int argc, char **argv, struct stat *status
 	if (!store)
 		return -1;
 	file = open_trusted(image, store, &err);
-	if (file >= 0 && (fstat(file, status) < 0 || !is_squashfs(file))) {
+	found = file < 0 ? -1 : examine(file, image, status, &err);
+	if (found <= 0)
 		bb_close(&file);
+	if (found == 0)
 		return -1;
-	}
 	if (file >= 0)
 		loop = open_loop(file, path, &err);
 	if (loop >= 0)
