@@ -18,7 +18,7 @@ ffibuilder.cdef("""
     struct bb_program { const char *data; size_t size; size_t first; const struct bb_value *values; };
     int bb_program_check(const char *data, size_t size, struct bb_err *err);
     int bb_program_open(struct bb_program *program, const char *data, size_t size, struct bb_err *err);
-    struct bb_entry { bool cacheable; const char *guards; const char *program; size_t program_size; };
+    struct bb_entry { bool cacheable; const char *guards; struct bb_program program; };
     int bb_entry_open(struct bb_entry *entry, const char *data, size_t size, struct bb_err *err);
     void bb_err_text(const struct bb_err *err, char *text, size_t size);
 """)

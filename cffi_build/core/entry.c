@@ -85,9 +85,7 @@ int bb_entry_open(struct bb_entry *entry, const char *data, size_t size, struct 
 	}
 	if (!text || strcmp(text, "program"))
 		return malformed(err, "without a program");
-	entry->program = at;
-	entry->program_size = (size_t)(end - at);
-	return bb_program_check(entry->program, entry->program_size, err);
+	return bb_program_open(&entry->program, at, (size_t)(end - at), err);
 }
 
 static unsigned long long nanoseconds(struct timespec time)
@@ -117,7 +115,7 @@ static bool holds(const char *kind, const char *path, const char *stamp)
 
 bool bb_entry_holds(const struct bb_entry *entry, const char **broken)
 {
-	const char *at = entry->guards, *end = entry->program;
+	const char *at = entry->guards, *end = entry->program.data;
 
 	*broken = NULL;
 	while (!strcmp(record(&at, end), "guard")) {

@@ -13,8 +13,7 @@ enum { BB_ENTRY_MAX = 2 * BB_PROGRAM_MAX };
 struct bb_entry {
 	bool cacheable;
 	const char *guards;  /* the first guard's record, or "program" */
-	const char *program; /* its first byte */
-	size_t program_size;
+	struct bb_program program;
 };
 
 /* Checks the whole entry, the program in it too; `data` must outlive it.  -1 with EINVAL and the reason in `err`. */

@@ -67,8 +67,7 @@ static int open_entry(struct bb_share *share, struct bb_entry *entry, struct bb_
 {
 	if (bb_entry_open(entry, share->entry, share->entry_size, err) < 0)
 		return -1;
-	share->program = (size_t)(entry->program - share->entry);
-	share->program_size = entry->program_size;
+	share->program = entry->program;
 	return 0;
 }
 
@@ -93,14 +92,11 @@ static bool same_time(const struct timespec *one, const struct timespec *other)
 static bool same_image(struct bb_share *share, const struct bb_entry *entry)
 {
 	const struct stat *file = &share->file;
-	struct bb_program program;
-	struct bb_err ignored;
 	struct stat status;
 	struct bb_op op;
 	size_t cursor = 0;
 
-	if (share->image < 0 || bb_program_open(&program, entry->program, entry->program_size, &ignored) < 0 ||
-	    !bb_program_next(&program, &cursor, &op) || op.verb != BB_ROOT_SQUASHFS)
+	if (share->image < 0 || !bb_program_next(&entry->program, &cursor, &op) || op.verb != BB_ROOT_SQUASHFS)
 		return true;
 	if (stat(op.arg[0], &status) == 0 && status.st_dev == file->st_dev && status.st_ino == file->st_ino &&
 	    status.st_size == file->st_size && same_time(&status.st_mtim, &file->st_mtim) &&

@@ -23,7 +23,7 @@ int bb_program_file(const struct bb_share *share)
 {
 	int fd = memfd_create("bareboat-program", 0);
 
-	if (fd >= 0 && bb_write_all(fd, share->entry + share->program, share->program_size) < 0)
+	if (fd >= 0 && bb_write_all(fd, share->program.data, share->program.size) < 0)
 		bb_close(&fd);
 	return fd;
 }

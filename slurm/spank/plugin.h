@@ -78,7 +78,7 @@ struct bb_share {
 	bool unmapped;            /* the user has several groups, and only one of them is mapped */
 	bool cached;              /* the program came from the cache */
 	unsigned long long entered; /* microseconds from the helper's start until the container stood */
-	size_t program, program_size; /* where in `entry` the program lies */
+	struct bb_program program;  /* in `entry`, which is at one address in all ranks; it is checked once, by the helper */
 	size_t entry_size;
 	struct bb_key key;
 	char text[8192];    /* why it is broken, or warnings */

@@ -39,6 +39,14 @@ static void forget_another_image(spank_t sp, struct bb_share *share)
 	share->note[0] = '\0';
 }
 
+/* The helper's fork shares this rank's memory: whoever writes to a page first, copies it.  The rank does so while it waits
+ * anyway, by a change of the environment that it takes back: for each, Slurm writes 256 KiB of zeros. */
+static void rehearse(spank_t sp)
+{
+	if (set(sp, BB_TASK_PROLOGS, "") == 0)
+		unset(sp, BB_TASK_PROLOGS);
+}
+
 static int start_helper(spank_t sp, struct bb_share *share, const struct bb_step_values *values, char *prologs,
 			struct bb_err *err)
 {
@@ -101,13 +109,13 @@ static void pass_on_warnings(spank_t sp, const struct bb_share *share)
 }
 
 /* What is less than it should be on this node; of a store only where the image is a file. */
-static void tell_of_node(spank_t sp, const struct bb_share *share, const struct bb_program *program)
+static void tell_of_node(spank_t sp, const struct bb_share *share)
 {
 	char text[2048];
 	struct bb_op op;
 	size_t cursor = 0, at;
 
-	if (share->note[0] && bb_program_next(program, &cursor, &op) && op.verb == BB_ROOT_SQUASHFS) {
+	if (share->note[0] && bb_program_next(&share->program, &cursor, &op) && op.verb == BB_ROOT_SQUASHFS) {
 		at = bb_put(text, sizeof text, 0,
 			    "warning: the kernel does not show this image of the store, a FUSE server does, which is slower: ");
 		bb_put(text, sizeof text, at, share->note);
@@ -175,19 +183,20 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	if (first && start_helper(sp, share, &values, prologs, &err) < 0) {
 		bb_err_text(&err, share->text, sizeof share->text);
 		bb_decide(share, BB_BROKEN);
+	} else if (first) {
+		rehearse(sp);
 	}
 	problem = wait_for_container(share);
 	if (problem)
 		die(sp, share, problem);
-	if (first)
+	if (first) {
 		pass_on_warnings(sp, share);
+		tell_of_node(sp, share);
+	}
 	start = bb_now_us();
-	if (bb_program_open(&program, share->entry + share->program, share->program_size, &err) < 0)
-		die_err(sp, share, &err);
-	if (first)
-		tell_of_node(sp, share, &program);
 	if (bb_join(&share->namespaces, &err) < 0)
 		die_err(sp, share, &err);
+	program = share->program;
 	program.values = values.list;
 	bb_check_sit_down(share, sp);
 	if (atomic_fetch_add(&share->joined, 1) + 1 >= share->ranks)

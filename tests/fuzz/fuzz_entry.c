@@ -52,14 +52,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct bb_entry entry;
 
 	if (bb_entry_open(&entry, copy, size, &err) == 0) {
-		CHECK(entry.guards > copy && entry.guards < entry.program);
-		CHECK(entry.program + entry.program_size == copy + size);
-		CHECK(!memcmp(entry.program - sizeof "program", "program", sizeof "program"));
-		CHECK(bb_program_check(entry.program, entry.program_size, &err) == 0);
+		CHECK(entry.guards > copy && entry.guards < entry.program.data);
+		CHECK(entry.program.data + entry.program.size == copy + size);
+		CHECK(!memcmp(entry.program.data - sizeof "program", "program", sizeof "program"));
+		CHECK(bb_program_check(entry.program.data, entry.program.size, &err) == 0);
 		asking = true;
 		CHECK(bb_entry_holds(&entry, &broken) == !broken);
 		asking = false;
-		CHECK(!broken || (broken > entry.guards && broken < entry.program && broken[0] == '/'));
+		CHECK(!broken || (broken > entry.guards && broken < entry.program.data && broken[0] == '/'));
 	} else {
 		CHECK(err.errnum == EINVAL && err.path[0]);
 	}
