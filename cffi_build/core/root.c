@@ -58,7 +58,7 @@ int bb_root_open(struct bb_root *root, const char *path, int image, struct bb_er
 	}
 	if (stack(root, root->fd, err) < 0)
 		goto out;
-	root->image = lookup(root->fd, "/", O_PATH | O_DIRECTORY);
+	root->image = dup(root->fd);
 	if (root->image < 0) {
 		bb_fail(err, errno, "open the image", path);
 		goto out;
@@ -172,9 +172,9 @@ static int canonical(int fd, char *path, size_t size)
 	return 0;
 }
 
-/* Opens the upper layer's twin of the root's directory `path`, making it, with the modes of the original: where both
- * layers have a directory, the upper one's attributes are the ones that show. */
-static int twin(int root, int upper, const char *path)
+/* Opens the upper layer's twin of the root's directory `path`, open as `last`, making it, with the modes of the original:
+ * where both layers have a directory, the upper one's attributes are the ones that show. */
+static int twin(int root, int upper, const char *path, int last)
 {
 	char prefix[PATH_MAX];
 	int at = dup(upper);
@@ -182,7 +182,8 @@ static int twin(int root, int upper, const char *path)
 	for (unsigned count = 1; at >= 0 && bb_prefix(path, count, prefix, sizeof prefix); count++) {
 		const char *name = strrchr(prefix, '/') + 1;
 		struct stat original;
-		int next = lookup(root, prefix, O_PATH | O_DIRECTORY);
+		bool whole = !strcmp(prefix, path);
+		int next = whole ? dup(last) : lookup(root, prefix, O_PATH | O_DIRECTORY);
 
 		if (next < 0 || fstat(next, &original) < 0) {
 			bb_close(&next);
@@ -228,7 +229,7 @@ int bb_root_want(struct bb_root *root, const char *path, bool directory, struct 
 {
 	char parent[PATH_MAX];
 	const char *rest;
-	int at = deepest(root->fd, path, &rest), made = -1, rc = -1;
+	int at = deepest(root->fd, path, &rest), upper = -1, made = -1, rc = -1;
 
 	if (at < 0)
 		return bb_fail(err, errno, "find the mount point", path);
@@ -238,16 +239,16 @@ int bb_root_want(struct bb_root *root, const char *path, bool directory, struct 
 	}
 	if (canonical(at, parent, sizeof parent) < 0 || open_layers(root) < 0)
 		goto out;
-	bb_close(&at);
-	at = twin(root->fd, root->upper, parent);
-	if (at < 0)
+	upper = twin(root->fd, root->upper, parent, at);
+	if (upper < 0)
 		goto out;
-	made = make_path(at, rest, directory);
+	made = make_path(upper, rest, directory);
 	rc = made < 0 ? -1 : 0;
 out:
 	if (rc < 0)
 		bb_fail(err, errno, "make the mount point", path);
 	bb_close(&made);
+	bb_close(&upper);
 	bb_close(&at);
 	return rc;
 }

@@ -33,7 +33,7 @@ HARMLESS = {
 OPERATIONS = {
     "access": "run",
     "chdir": "enter",
-    "dup": "(make|find) the mount point",
+    "dup": "open the image|(make|find) the mount point",
     "execve": "run",
     "fchdir": "enter",
     "fchmod": "generate the file",
@@ -49,7 +49,7 @@ OPERATIONS = {
     "newfstatat": "bind|examine|open the namespace|find|make|mount on|open the image|run",
     "open_tree": "bind|open the image|generate the file",
     "openat": "generate the file|(make|find) the mount point|open|read|write the user map of",
-    "openat2": "(make|find) the mount point|look into the image for|open the image",
+    "openat2": "(make|find) the mount point|look into the image for",
     "pivot_root": "pivot to the new root",
     "prctl": "set no_new_privs",
     "read": "read|ask for a map of the groups",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from squash import Step, complete, make_null
+from squash import Step, complete, make_null, pack
 from steps import Run, Srun
 
 from slurm.install import install
@@ -43,6 +43,12 @@ def store() -> Iterator[Path]:
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def packed(image: Callable[[str], Path], store: Path) -> Path:
+    """The MPICH image, in the store."""
+    return pack(image("deb13-mpich"), store / "mpich.sqsh", "-comp", "gzip", "-Xcompression-level", "1")
 
 
 @pytest.fixture(scope="session")

@@ -22,12 +22,6 @@ IN_KERNEL, BY_FUSE = "squashfs", "fuse.squashfuse"
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-@pytest.fixture(scope="session")
-def packed(image: Callable[[str], Path], store: Path) -> Path:
-    """The MPICH image, in the store."""
-    return pack(image("deb13-mpich"), store / "mpich.sqsh", "-comp", "gzip", "-Xcompression-level", "1")
-
-
 @pytest.fixture
 def own(packed: Path, shared_path: Path) -> Path:
     """The same file, where the user could have put it."""
