@@ -12,10 +12,11 @@ from tracing import traced
 
 from slurm.testbed import Testbed
 
-LIMITS = {"deb13-mpich": (18, 15), "deb13-openmpi": (28, 24), "packed": (1, 15)}
+LIMITS = {"deb13-mpich": (18, 15), "deb13-openmpi": (28, 24), "packed": (2, 15)}
 """At most so many questions whether the plan still holds (one for each file that it was decided by), and so
 many for the container: each mount point, and whether a mount would hide something.  A squashfs file is asked
-about as a whole, and what is looked for in it asks its file system for no more than blocks not yet read."""
+about as a whole, and whether it is the one that root has mounted; what is looked for in it asks the file
+system on which it lies for no more than blocks not yet read."""
 
 CALLS = ("-s", "4096", "-e", "trace=%file,openat2,open_tree,fsopen")
 
