@@ -66,6 +66,19 @@ static void fd_path(const char *directory, int fd, char text[static 32])
 	bb_put_number(text, 32, at, (unsigned)fd);
 }
 
+/* Closes all descriptors from 3 on but these two.  The other end of the channel is among them: with a copy of it open, its end
+ * would never be seen. */
+static void close_all_but(int one, int other)
+{
+	unsigned low = (unsigned)(one < other ? one : other), high = (unsigned)(one < other ? other : one);
+
+	if (low > 3)
+		sys_close_range(3, low - 1, 0);
+	if (high > low + 1)
+		sys_close_range(low + 1, high - 1, 0);
+	sys_close_range(high + 1, ~0U, 0);
+}
+
 /* Becomes the server once the descriptor of its device has come; in a session of its own, which a terminal's signals do
  * not reach.  It inherits nothing else: what it holds open would not end before it does. */
 static void serve(int channel, int image, int complaint, const char *server) __attribute__((noreturn));
@@ -87,7 +100,7 @@ static void serve(int channel, int image, int complaint, const char *server)
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
 	dup2(complaint, STDERR_FILENO);
-	sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	close_all_but(channel, image);
 	fuse = bb_fd_receive(channel);
 	if (fuse < 0)
 		_exit(1);
@@ -130,10 +143,12 @@ static int open_image(const char *path, struct bb_err *err)
 
 	if (fd < 0)
 		return bb_fail(err, errno, "open the image", path);
+	errno = EINVAL; /* where fstat(2) does not fail */
 	if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
 		return fd;
+	bb_fail(err, errno, "open the image", path);
 	bb_close(&fd);
-	return bb_fail(err, EINVAL, "open the image", path);
+	return -1;
 }
 
 int bb_fuse_prepare(struct bb_fuse *fuse, const char *image, const char *server, struct bb_err *err)

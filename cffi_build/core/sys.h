@@ -4,7 +4,6 @@
 #define BB_SYS_H
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>

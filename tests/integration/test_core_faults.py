@@ -33,7 +33,8 @@ def test_each_call_that_makes_a_container_fails_once(scene: Scene) -> None:
     assert {call.name for call in calls} >= MAKES
     passed_over = 0
     for outcome in inject_each(scene.run(), calls):
-        if outcome.call.name in HARMLESS:
+        if outcome.call.name in HARMLESS or outcome.call.path() == "/dev/null":
+            # That is for standard descriptors which the caller has closed, and here none is.
             assert (outcome.code, outcome.err, view(outcome.out)) == (0, "", whole), outcome
         elif outcome.code == 0:
             # The copy of the network file system's mount: passed over, as if its server were gone.
