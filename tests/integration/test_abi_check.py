@@ -69,9 +69,9 @@ def refused(*arguments: object, BAREBOAT_CONFIG: str = "") -> str:
 
 def test_what_cannot_be_opened_is_told_once(packed: Path, tmp_path: Path) -> None:
     assert refused(packed, BAREBOAT_CONFIG=config_naming(tmp_path, "/no/such")) == (
-        f"bareboat: error: cannot read the squashfs image {packed}: squashfuse_ll is not installed on this "
-        "node\nbareboat: hint: install squashfuse on every node, or name it in the configuration "
-        "(image.squashfuse)\n"
+        f"bareboat: error: cannot read the squashfs image {packed}: no FUSE server is on this node "
+        "(squashfuse_ll, or what image.squashfuse names)\n"
+        "bareboat: hint: install squashfuse on every node, or correct image.squashfuse in the configuration\n"
     )
     cut = tmp_path / "cut.sqsh"
     cut.write_bytes(packed.read_bytes()[: 1 << 20])

@@ -15,7 +15,7 @@ PLANNED = "planned"
 CACHED = "by the cache"
 
 
-_WAITED = re.compile(r"srun: job \d+ (queued and waiting for resources|has been allocated resources)\n")
+WAITED = re.compile(r"srun: job \d+ (queued and waiting for resources|has been allocated resources)\n")
 
 
 def good(result: Run) -> list[str]:
@@ -23,7 +23,7 @@ def good(result: Run) -> list[str]:
 
     That a busy slurmctld let it wait for its nodes is nothing that it says.
     """
-    assert (result.returncode, _WAITED.sub("", result.stderr)) == (0, "")
+    assert (result.returncode, WAITED.sub("", result.stderr)) == (0, "")
     return result.stdout.splitlines()
 
 

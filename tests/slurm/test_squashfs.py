@@ -153,6 +153,7 @@ def test_nothing_stays_of_a_step_that_was_killed(
     running = step("-N1", "-n2", f"--container={image}")
     running.wait(2)
     (ranks, daemons) = processes_of(running)
+    assert (len(ranks), len(daemons)) == (2, 1)
     if victim == "srun":
         running.process.kill()
     for pid in ranks if victim == "rank" else daemons if victim == "slurmstepd" else ():
