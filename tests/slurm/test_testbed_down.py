@@ -52,11 +52,11 @@ def test_down_ends_steps_whose_slurmd_is_dead(user: pwd.struct_passwd) -> None:
     record = bed.state
     output(
         bed.run(
-            ["sbatch", "--output=/dev/null", "--wrap", "trap '' TERM; echo > up; sleep 1000"],
+            ["sbatch", "--output=/dev/null", "--wrap", "trap '' TERM; echo > orphaned; sleep 1000"],
             user=user.pw_name,
         )
     )
-    wait_until(Path(user.pw_dir, "up").exists)
+    wait_until(Path(user.pw_dir, "orphaned").exists)
     processes.kill(bed.process("slurmd n1"))
     pin = processes.network_of(str(bed.directory / "nodes/n1/net"))
     assert pin is not None
