@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from squash import Step, complete, make_null, pack
-from steps import WAITED, Run, Srun
+from steps import QuietTestbed, Run, Srun
 
 from slurm.install import install
 from slurm.testbed import Testbed
@@ -20,7 +20,7 @@ from slurm.testbed.account import temporary_user
 @pytest.fixture(scope="session")
 def testbed() -> Iterator[Testbed]:
     """Two nodes of a real Slurm, without bareboat's plugin (``set_plugin`` loads one)."""
-    with Testbed(nodes=2) as bed:
+    with QuietTestbed(nodes=2) as bed:
         yield bed
 
 
@@ -54,7 +54,7 @@ def packed(image: Callable[[str], Path], store: Path) -> Path:
 @pytest.fixture(scope="session")
 def cluster(prefix: Path, store: Path) -> Iterator[Testbed]:
     """Two nodes of a real Slurm with bareboat's plugin."""
-    with Testbed(nodes=2, plugin=prefix, stores=[store]) as bed:
+    with QuietTestbed(nodes=2, plugin=prefix, stores=[store]) as bed:
         yield bed
 
 
@@ -100,10 +100,7 @@ def srun(cluster: Testbed, user: pwd.struct_passwd) -> Srun:
 
     def run(*arguments: object, input: str | None = None, cwd: str | None = None, **variables: str) -> Run:
         argv = ["srun", *map(str, arguments)]
-        result = cluster.run(argv, user=user.pw_name, environment=variables, input=input, cwd=cwd)
-        # That a busy slurmctld lets it wait for its nodes is nothing that a test asks about.
-        result.stderr = WAITED.sub("", result.stderr)
-        return result
+        return cluster.run(argv, user=user.pw_name, environment=variables, input=input, cwd=cwd)
 
     return run
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from stages import NODE, RANKS, Launch, Stage, held, on_node
-from steps import wait_until
+from steps import QuietTestbed, wait_until
 
 from slurm.testbed import Testbed, leftovers
 from slurm.testbed.cluster import node_states
@@ -57,7 +57,7 @@ def bed(prefix: Path, user: pwd.struct_passwd) -> Iterator[Testbed]:
     subprocess.run(["groupadd", group], check=True)
     try:
         subprocess.run(["gpasswd", "-a", user.pw_name, group], check=True, capture_output=True)
-        with Testbed(nodes=2, plugin=prefix, extra=SETTINGS) as one:
+        with QuietTestbed(nodes=2, plugin=prefix, extra=SETTINGS) as one:
             yield one
     finally:
         subprocess.run(["groupdel", group], check=True)
@@ -136,7 +136,7 @@ def test_sigkill(bed: Testbed, hold: Hold, victim: str, stage: Stage) -> None:
 
 
 def test_a_slurmd_that_is_killed_is_not_missed(prefix: Path, hold: Hold) -> None:
-    with Testbed(nodes=2, plugin=prefix, extra=SETTINGS) as bed:
+    with QuietTestbed(nodes=2, plugin=prefix, extra=SETTINGS) as bed:
         for stage in Stage:
             with hold(bed, stage) as launch, bed.without_slurmd(NODE):
                 said = launch.end()
@@ -144,7 +144,7 @@ def test_a_slurmd_that_is_killed_is_not_missed(prefix: Path, hold: Hold) -> None
 
 
 def test_a_node_that_is_lost_comes_back_clean(prefix: Path, hold: Hold) -> None:
-    with Testbed(nodes=2, plugin=prefix, extra=SETTINGS) as bed:
+    with QuietTestbed(nodes=2, plugin=prefix, extra=SETTINGS) as bed:
         for stage in (Stage.PLANNING, Stage.WAITING):
             with hold(bed, stage) as launch, bed.without_slurmd(NODE, lost=True):
                 said = launch.end()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from steps import CACHED, HELLO, PLANNED, Srun, how, wait_until
+from steps import CACHED, HELLO, PLANNED, QuietTestbed, Srun, how, wait_until
 from tracing import traced
 
 from slurm.testbed import Testbed
@@ -322,7 +322,7 @@ def test_groups_are_the_users_own_inside(
     file.touch()
     os.chown(file, user.pw_uid, user.pw_gid)
     # A Slurm of its own: slurmctld remembers a user's groups for ten minutes, if it is not told otherwise.
-    with Testbed(nodes=2, plugin=prefix, extra={"GroupUpdateTime": "1"}) as bed:
+    with QuietTestbed(nodes=2, plugin=prefix, extra={"GroupUpdateTime": "1"}) as bed:
         outside = bed.run(["id", "-G"], user=user.pw_name).stdout
         assert len(outside.split()) == 2
         script = f"id -G; chgrp {group} {file}; cat /proc/self/setgroups"

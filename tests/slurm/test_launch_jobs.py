@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from steps import HELLO, Srun, good, wait_until
+from steps import HELLO, QuietTestbed, Srun, good, wait_until
 
 from slurm.testbed import Testbed
 
@@ -78,7 +78,7 @@ def test_the_interactive_step_of_salloc(cluster: Testbed, plain: Path, user: pwd
 
 
 def test_under_job_container_tmpfs(prefix: Path, mpich: Path, user: pwd.struct_passwd) -> None:
-    with Testbed(nodes=2, job_container=True, plugin=prefix) as bed:
+    with QuietTestbed(nodes=2, job_container=True, plugin=prefix) as bed:
         lines = good(bed.run(["srun", "-N2", "-n4", f"--container={mpich}", HELLO], user=user.pw_name))
         assert len([line for line in lines if "MPICH Version: 4.0.2" in line]) == 4
         script = "touch /tmp/seen && ls /tmp"
@@ -106,7 +106,7 @@ def test_prologs_run_on_the_host_and_change_the_environment(
     prefix: Path, plain: Path, user: pwd.struct_passwd, prologs: Path
 ) -> None:
     host = Path("/etc/debian_version").read_text().strip()
-    with Testbed(nodes=1, plugin=prefix, extra={"TaskProlog": str(prologs / "site.sh")}) as bed:
+    with QuietTestbed(nodes=1, plugin=prefix, extra={"TaskProlog": str(prologs / "site.sh")}) as bed:
         argv = ["srun", "-n2", f"--task-prolog={prologs / 'user.sh'}", f"--container={plain}"]
         result = bed.run(
             [

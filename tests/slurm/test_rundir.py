@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from steps import CACHED, PLANNED, Srun, how
+from steps import CACHED, PLANNED, QuietTestbed, Srun, how
 
 from slurm.testbed import Testbed
 from slurm.testbed.account import temporary_user
@@ -167,7 +167,7 @@ def test_steps_that_start_cold_at_once_mount_one_file_system(
 
 
 def test_under_job_container_tmpfs_plans_are_kept(prefix: Path, tiny: Path, user: pwd.struct_passwd) -> None:
-    with Testbed(nodes=1, job_container=True, plugin=prefix) as bed:
+    with QuietTestbed(nodes=1, job_container=True, plugin=prefix) as bed:
         argv = ["srun", "-n1", f"--container={tiny}", "true"]
         ways = [how(bed.run(argv, user=user.pw_name, environment={"BAREBOAT_TRACE": "1"})) for _ in range(3)]
         # A job's mounts are those of its start: the first job of a node came before the mount.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from squash import pack
-from steps import HELLO, Srun, good, refused
+from steps import HELLO, QuietTestbed, Srun, good, refused
 
 from slurm.testbed import Testbed
 
@@ -27,7 +27,7 @@ def own(tiny: Path, shared_path: Path) -> Path:
 
 def test_under_job_container_tmpfs(prefix: Path, stored: Path, store: Path, user: pwd.struct_passwd) -> None:
     copy = Path(shutil.copy(stored, user.pw_dir))
-    with Testbed(nodes=1, job_container=True, plugin=prefix, stores=[store]) as bed:
+    with QuietTestbed(nodes=1, job_container=True, plugin=prefix, stores=[store]) as bed:
         for image in (stored, copy):
             lines = good(bed.run(["srun", "-n2", f"--container={image}", HELLO], user=user.pw_name))
             assert len([line for line in lines if "MPICH Version: 4.0.2" in line]) == 2

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from steps import good, wait_until
+from steps import QuietTestbed, good, wait_until
 
 from slurm.testbed import Testbed, leftovers
 from slurm.testbed.cluster import node_states
@@ -22,7 +22,7 @@ NODE = "n1"
 @pytest.fixture(scope="module")
 def bed(prefix: Path) -> Iterator[Testbed]:
     """A node with room for all steps at once."""
-    with Testbed(nodes=1, plugin=prefix, cpus=64) as one:
+    with QuietTestbed(nodes=1, plugin=prefix, cpus=64) as one:
         yield one
 
 
