@@ -115,7 +115,7 @@ def get_image(name: str, *, progress: Progress | None = None, table: RecipeTable
     final = entry_of_image(name, table)
     recipe = table.recipe(name)
     report = progress or _silent
-    return _made_once(final, lambda directory: _build_image(recipe, table.sources, directory, report), report)
+    return made_once(final, lambda directory: _build_image(recipe, table.sources, directory, report), report)
 
 
 def entry_of_image(name: str, table: RecipeTable) -> Path:
@@ -125,7 +125,7 @@ def entry_of_image(name: str, table: RecipeTable) -> Path:
     """
     recipe = table.recipe(name)
     sources = table.sources if recipe.compiler else ()
-    digest = _digest(repr(recipe), MIRROR, _read(BUILDER), *(_read(source) for source in sources))
+    digest = digest_of(repr(recipe), MIRROR, _read(BUILDER), *(_read(source) for source in sources))
     return cache_directory() / "images" / f"{name}-{digest}"
 
 
@@ -147,9 +147,9 @@ def host_programs(mpi: str, *, progress: Progress | None = None, table: RecipeTa
     # What the wrapper would run changes with the MPI that it belongs to.
     shown = subprocess.run([compiler, "-show"], capture_output=True, text=True, check=False, timeout=60)
     stamp = str(Path(compiler).resolve().stat().st_mtime_ns)
-    digest = _digest(compiler, stamp, shown.stdout, *(_read(source) for source in table.sources))
+    digest = digest_of(compiler, stamp, shown.stdout, *(_read(source) for source in table.sources))
     report = progress or _silent
-    return _made_once(
+    return made_once(
         cache_directory() / "programs" / f"host-{mpi}-{digest}",
         lambda directory: _compile(compiler, table.sources, directory, report),
         report,
@@ -172,14 +172,14 @@ def _read(path: Path) -> str:
         raise SlurmError(f"a source of the test images cannot be read: {path}: {error.strerror}") from error
 
 
-def _digest(*parts: str) -> str:
+def digest_of(*parts: str) -> str:
     state = hashlib.sha256()
     for part in parts:
         state.update(part.encode() + b"\0")
     return state.hexdigest()[:12]
 
 
-def _made_once(final: Path, build: Callable[[Path], Path], progress: Progress) -> Path:
+def made_once(final: Path, build: Callable[[Path], Path], progress: Progress) -> Path:
     """Give ``final``; when it is missing, build it in a directory beside it and rename the result into place.
 
     ``build`` gets an empty directory and returns what in it is the result.  It may be killed at any point:
