@@ -79,7 +79,7 @@ def _decide(
         ours = tuple(dict.fromkeys(host.family for host in hosts))
         probe = mpi_abi.ImageProbe(view, environment, prefer=ours)
         facts = probe.run(program or None)
-    host = _find_host(facts.family, config, recorder) if facts.family else None
+    host = _find_host(facts, config, recorder) if facts.family else None
     closure = mpi_abi.find_closure(host, recorder=recorder) if host else None
     facts = _complete(probe, facts, host, closure)
     verdict = mpi_abi.judge(facts, host, closure)
@@ -161,13 +161,14 @@ def _merge(decisions: Sequence[MpiDecision]) -> MpiDecision:
     )
 
 
-def _find_host(family: str, config: SiteConfig, recorder: Recorder | None) -> HostMpi | None:
+def _find_host(facts: ImageMpiFacts, config: SiteConfig, recorder: Recorder | None) -> HostMpi | None:
     """Find the host's MPI of the image's family; where there is none, any, for the verdict to name it."""
     import mpi_abi
 
     prefixes = config.mpi_prefixes
-    hosts = mpi_abi.probe_host(prefixes=prefixes, family=family, recorder=recorder)
-    chosen = mpi_abi.choose_host(hosts, family, order=prefixes)
+    hosts = mpi_abi.probe_host(prefixes=prefixes, family=facts.family, recorder=recorder)
+    values = facts.mpi[0].values if facts.mpi else ""
+    chosen = mpi_abi.choose_host(hosts, facts.family, order=prefixes, values=values)
     return chosen or next(iter(mpi_abi.probe_host(prefixes=prefixes, recorder=recorder)), None)
 
 

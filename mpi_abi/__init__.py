@@ -7,15 +7,17 @@ from .errors import AbiError
 from .guards import Guard, GuardKind, Recorder
 from .host import HostMpi, choose_host, probe_host
 from .image import ImageMpiFacts, ImageProbe, MpiSource, probe_image
+from .reasons import Code, Reason
 from .rootfs import RootView
 from .sharing import asked_of_image
 from .swap import Action, Cover, EnvironmentChange, Swap, make_swap
-from .verdict import Reason, Verdict, VerdictKind, judge
+from .verdict import Verdict, VerdictKind, judge
 
 __all__ = [
     "AbiError",
     "Action",
     "Closure",
+    "Code",
     "Cover",
     "EnvironmentChange",
     "Guard",

@@ -50,7 +50,8 @@ def check(
         with (opener or open_directory)(image) as view:
             facts = probe_image(view, program=_find_program(view, app[0]) if app else None, environment={})
         hosts = probe_host(prefixes=prefixes)
-        host = choose_host(hosts, facts.family, order=prefixes) or next(iter(hosts), None)
+        values = facts.mpi[0].values if facts.mpi else ""
+        host = choose_host(hosts, facts.family, order=prefixes, values=values) or next(iter(hosts), None)
         closure = find_closure(host) if host and host.family == facts.family else None
         verdict = judge(facts, host, closure)
         swap = None

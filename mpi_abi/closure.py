@@ -100,6 +100,7 @@ class _Search:
             for group in groups:
                 done.add(group.name)
                 environment += group.environment
+                self._open_named(group.opens)
                 for row in group.directories:
                     directories.append(self._directory(group, row))
         files = tuple(self._with_symbols(item) for item in self._files.values())
@@ -109,7 +110,8 @@ class _Search:
         stems = {stem(item.soname) for item in self._files.values() if not item.plugin}
         for group in tables().groups:
             hardware = not group.only_with or self._has_hardware(group.only_with)
-            if stems & set(group.libraries) and hardware and group.family in ("", self._host.family):
+            ours = group.family in ("", self._host.family) and group.product in ("", self._host.product)
+            if stems & set(group.libraries) and hardware and ours:
                 yield group
 
     def _has_hardware(self, pattern: str) -> bool:
@@ -119,6 +121,17 @@ class _Search:
         if self._recorder is not None and self._recorder.exists(place) and not found:
             self._recorder.forbid(f"nothing tells when {place} gets its first entry")
         return bool(found)
+
+    def _open_named(self, names: tuple[str, ...]) -> None:
+        """Add libraries that the C library opens by name: from then on, it needs them like linked ones."""
+        path = self._host.c_library.real
+        opener = LoadedObject(path, path, path, path, self._elves.facts(path), Found.PROGRAM, None)
+        for name in names:
+            found = self._loader.find(name, (opener,))
+            if found is not None:
+                self._add_tree(found[0], top_group="")
+                known = self._files[path]
+                self._files[path] = replace(known, needed=(*known.needed, name))
 
     def _add_tree(self, path: str, *, top_group: str) -> None:
         """Add a library and its NEEDED tree; ``top_group`` is its own group, "" to look that up."""

@@ -379,7 +379,7 @@ class Elf:
         """Whether the full symbol table (``.symtab``, not in stripped files) defines ``name``."""
         wanted = name.encode()
         for table, strings in self._static_tables():
-            if b"\0" + wanted + b"\0" not in strings:
+            if wanted + b"\0" not in strings:  # perhaps as the end of a longer name
                 continue
             for entry in _SYMBOL.iter_unpack(table):
                 if entry[3] and strings[entry[0] : entry[0] + len(wanted) + 1] == wanted + b"\0":

@@ -28,7 +28,31 @@ class Family:
     without: tuple[str, ...] = ()
     version_object: str = ""
     wire_up: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
     swappable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Who builds libraries of ``families``, told by an exported ``symbol`` or by a text in the file.
+
+    ``pattern`` is a regular expression over bytes, whose group is the version.
+    """
+
+    title: str
+    families: tuple[str, ...]
+    pattern: str
+    symbol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSet:
+    """One meaning of the standard ABI's constants, and the versions of a product that have it."""
+
+    name: str
+    product: str
+    since: str
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +88,9 @@ class Group:
     directories: tuple[PluginDirectory, ...] = ()
     shared: bool = False
     family: str = ""
+    product: str = ""
     only_with: str = ""
+    opens: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -73,9 +99,13 @@ class Tables:
     """Everything that the tables say.  ``families`` is in the order in which they are tried."""
 
     families: Mapping[str, Family]
+    products: tuple[Product, ...]
+    value_sets: tuple[ValueSet, ...]
     siblings: tuple[Sibling, ...]
+    fortran_runtimes: Mapping[str, tuple[str, ...]]
     names: tuple[str, ...]
     runtimes: tuple[str, ...]
+    prefix_dirs: tuple[tuple[str, ...], ...]
     host_dirs: tuple[str, ...]
     image_dirs: tuple[str, ...]
     groups: tuple[Group, ...]
@@ -93,6 +123,10 @@ class Tables:
     def role_title(self, role: str) -> str:
         """What a role is, in words."""
         return next((s.title for s in self.siblings if s.role == role), "the C interface")
+
+    def fortran_maker(self, soname: str) -> str:
+        """Whose compiler a Fortran run-time library belongs to, "" if it is none."""
+        return next((maker for maker, stems in self.fortran_runtimes.items() if stem(soname) in stems), "")
 
     def group_of(self, soname: str) -> Group | None:
         """The group that a library belongs to."""
@@ -142,9 +176,13 @@ def tables() -> Tables:
         )
     return Tables(
         families={name: _make(Family, {"name": name, **v}) for name, v in families["families"].items()},
+        products=tuple(_make(Product, entry) for entry in families["products"]),
+        value_sets=tuple(_make(ValueSet, entry) for entry in families["value_sets"]),
         siblings=tuple(_make(Sibling, entry) for entry in families["siblings"]),
+        fortran_runtimes={maker: tuple(stems) for maker, stems in families["fortran_runtimes"].items()},
         names=tuple(families["search"]["names"]),
         runtimes=tuple(families["search"]["runtimes"]),
+        prefix_dirs=tuple(tuple(row) for row in families["search"]["prefix_dirs"]),
         host_dirs=tuple(families["search"]["host_dirs"]),
         image_dirs=tuple(families["search"]["image_dirs"]),
         groups=tuple(groups),

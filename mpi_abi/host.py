@@ -14,25 +14,23 @@ from .loader import Loader, file_machine
 from .mpilib import MpiLibrary, identify, looks_like_mpi
 from .rootfs import RootView
 
-# Where below an installation's prefix its libraries lie.
-_LIBRARY_DIRS = ("", "lib", "lib64", "lib/release")
-
 
 @dataclass(frozen=True, slots=True)
 class HostMpi:
     """An MPI of this host.
 
     ``libraries`` starts with the C library; ``exports`` are the names that each defines, by role, and
-    ``objects`` the sizes in bytes of the data among them.
+    ``objects`` the sizes in bytes of the data among them.  ``fortran`` are the sonames of the compiler's
+    run-time libraries that its Fortran interface needs.
     """
 
     family: str
-    version: str
     prefix: str
     machine: str
     libraries: tuple[MpiLibrary, ...]
     exports: Mapping[str, frozenset[str]]
     objects: Mapping[str, int]
+    fortran: tuple[str, ...] = ()
 
     @property
     def c_library(self) -> MpiLibrary:
@@ -41,8 +39,23 @@ class HostMpi:
 
     @property
     def title(self) -> str:
-        """Family and version, as people say it."""
-        return f"{tables().title(self.family)} {self.version}".strip()
+        """Product and version, as people say it."""
+        return self.c_library.title
+
+    @property
+    def version(self) -> str:
+        """The version as its file tells it, "" if it does not."""
+        return self.c_library.version
+
+    @property
+    def product(self) -> str:
+        """Who built it, "" for the family itself."""
+        return self.c_library.product
+
+    @property
+    def values(self) -> str:
+        """The set of values of its constants, "" if that is not known."""
+        return self.c_library.values
 
     def library(self, role: str) -> MpiLibrary | None:
         """The library that plays this role, if the host has it."""
@@ -81,7 +94,7 @@ def probe_host(
     loader = host_loader(elves, recorder)
     places: dict[str, dict[str, MpiLibrary]] = {}
     for prefix in prefixes:
-        found = list(_identified(loader, _in_prefix(loader.view, prefix)))
+        found = list(_in_prefix(loader, prefix))
         if not any(item.role == C_ROLE for item in found):
             raise AbiError(
                 f"{prefix}: no MPI library there", hint="name the directory that has lib/libmpi*.so*"
@@ -96,31 +109,52 @@ def probe_host(
     return tuple(hosts)
 
 
-def choose_host(hosts: tuple[HostMpi, ...], family: str, *, order: tuple[str, ...] = ()) -> HostMpi | None:
+def choose_host(
+    hosts: tuple[HostMpi, ...], family: str, *, order: tuple[str, ...] = (), values: str = ""
+) -> HostMpi | None:
     """The host's MPI to use for an image's ``family``, or None if the host has none of it.
 
     ``order`` lists prefixes that the site prefers; others follow in the order in which they were found.
+    Where members of a family differ in the values of their constants, one with ``values`` comes first.
     """
     fitting = [host for host in hosts if host.family == family]
 
-    def rank(host: HostMpi) -> int:
+    def rank(host: HostMpi) -> tuple[bool, int]:
         path = host.c_library.real
         places = (i for i, prefix in enumerate(order) if path.startswith(prefix.rstrip("/") + "/"))
-        return next(places, len(order))
+        return bool(values) and host.values != values, next(places, len(order))
 
     return min(fitting, key=rank, default=None)
 
 
 def _place(places: dict[str, dict[str, MpiLibrary]], libraries: Iterable[MpiLibrary]) -> None:
+    """Sort libraries by directory, and there by soname.
+
+    Where several files have one soname (wheels hold copies for links), the file of that name is what loaders
+    find.
+    """
     for item in libraries:
-        folder = item.real.rpartition("/")[0]
-        places.setdefault(folder, {}).setdefault(item.real, item)
+        here = places.setdefault(item.real.rpartition("/")[0], {})
+        known = here.get(item.soname)
+        if known is None or (_named(item) and not _named(known)):
+            here[item.soname] = item
 
 
-def _in_prefix(view: RootView, prefix: str) -> Iterator[str]:
-    multiarch = f"lib/{host_machine()}-linux-gnu"
-    for part in (*_LIBRARY_DIRS, multiarch):
-        yield from _libraries_in(view, f"{prefix.rstrip('/')}/{part}".rstrip("/"))
+def _named(item: MpiLibrary) -> bool:
+    """Whether a library is found by its own soname."""
+    return item.path.rpartition("/")[2] == item.soname
+
+
+def _in_prefix(loader: Loader, prefix: str) -> Iterator[MpiLibrary]:
+    """The MPI libraries below a prefix, of the first row of places that holds any."""
+    for row in tables().prefix_dirs:
+        patterns = (f"{prefix.rstrip('/')}/{part}".rstrip("/") for part in row)
+        folders = [folder for pattern in patterns for folder in loader.view.expand(pattern)]
+        paths = (path for folder in folders for path in _libraries_in(loader.view, folder))
+        found = list(_identified(loader, paths))
+        if any(item.role == C_ROLE for item in found):
+            yield from found
+            return
 
 
 def _libraries_in(view: RootView, folder: str) -> Iterator[str]:
@@ -163,12 +197,13 @@ def _host_mpi(elves: ElfCache, c_library: MpiLibrary, beside: list[MpiLibrary]) 
         belongs = item.soname in needed or names & set(elves.facts(item.real).needed)
         if item.role != C_ROLE and belongs:
             chosen.setdefault(item.role, replace(item, family=c_library.family))
+    linked = dict.fromkeys(name for item in chosen.values() for name in elves.facts(item.real).needed)
     return HostMpi(
         family=c_library.family,
-        version=c_library.version,
         prefix=c_library.real.rpartition("/")[0],
         machine=host_machine(),
         libraries=tuple(chosen.values()),
         exports={role: elves.exports(item.real) for role, item in chosen.items()},
         objects={name: size for item in chosen.values() for name, size in elves.objects(item.real).items()},
+        fortran=tuple(filter(tables().fortran_maker, linked)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -62,8 +63,9 @@ class ImageMpiFacts:
     """An image with one program in it, as far as its MPI goes.  All paths are the container's.
 
     ``machine`` is the program's (else the image's) as ``uname -m`` says it; ``mpi`` are the libraries that
-    the host's would replace; ``needs`` and ``copies`` (name -> bytes, of objects) what the program's tree
-    asks of them.
+    the host's would replace, ``others`` those of other families; ``needs`` and ``copies`` (name -> bytes, of
+    objects) what the program's tree asks of them.  ``fortran`` are the sonames of the compilers' run-time
+    libraries that the program and its own libraries need; ``holder`` is the file that an MPI is linked into.
     """
 
     program: str
@@ -76,12 +78,19 @@ class ImageMpiFacts:
     family: str
     source: MpiSource
     mpi: tuple[MpiLibrary, ...]
-    other_families: tuple[str, ...]
+    others: tuple[MpiLibrary, ...]
     needs: tuple[Need, ...]
     copies: Mapping[str, int]
     offered: frozenset[str]
     shared: tuple[SharedLibrary, ...]
     reaches_out: bool
+    fortran: tuple[str, ...] = ()
+    holder: str = ""
+
+    @property
+    def other_families(self) -> tuple[str, ...]:
+        """Further families whose C library was found, the first found first."""
+        return tuple(dict.fromkeys(item.family for item in self.others if item.role == C_ROLE))
 
     @property
     def glibc(self) -> tuple[int, ...]:
@@ -170,7 +179,7 @@ class ImageProbe:
             family="",
             source=MpiSource.NONE,
             mpi=(),
-            other_families=(),
+            others=(),
             needs=(),
             copies={},
             offered=frozenset(),
@@ -184,6 +193,8 @@ class ImageProbe:
         found = self._in_tree(tree)
         if found:
             facts, self._users = self._with_tree(facts, found)
+        elif (embedded := self._with_embedded(facts)).holder:
+            return embedded
         else:
             facts = self._with_search(facts, loader, sparing=sparing)
         return replace(facts, offered=self._offered(facts.mpi))
@@ -239,7 +250,27 @@ class ImageProbe:
             if not elf.defines_statically("MPI_Init") and not elf.defines_statically("PMPI_Init"):
                 return facts
             ompi = elf.defines_statically("ompi_mpi_comm_world")
-        return replace(facts, source=MpiSource.STATIC, family="openmpi" if ompi else UNKNOWN)
+        family = "openmpi" if ompi else UNKNOWN
+        return replace(facts, source=MpiSource.STATIC, family=family, holder=facts.program)
+
+    def _with_embedded(self, facts: ImageMpiFacts) -> ImageMpiFacts:
+        """Find an MPI that is linked into the program or one of its libraries.
+
+        It defines PMPI_Init as well; what defines MPI_Init alone is a tool, or a stub for one process.
+        """
+        for item in facts.tree.objects:
+            names = ("MPI_Init", "PMPI_Init", "ompi_mpi_comm_world")
+            if item.facts.soname in tables().libc:
+                continue
+            found = set(self._elves.find(item.host_path, names))
+            if item.how is Found.PROGRAM and not found:
+                # The loader asks for no section headers: if they make no sense, that is no reason to refuse.
+                with suppress(AbiError), open_elf(item.host_path, shown=item.path) as elf:
+                    found = {name for name in names if elf.defines_statically(name)}
+            if found >= {"MPI_Init", "PMPI_Init"}:
+                family = "openmpi" if "ompi_mpi_comm_world" in found else UNKNOWN
+                return replace(facts, source=MpiSource.STATIC, family=family, holder=item.path)
+        return facts
 
     # -- MPI in the program's tree ---------------------------------------------------------------------------
 
@@ -278,9 +309,14 @@ class ImageProbe:
             family=family,
             source=MpiSource.TREE,
             mpi=_c_first(mine.values()),
-            other_families=tuple(sorted(set(families) - {family})),
+            others=tuple(item for item in found.values() if item.family not in ("", family)),
             needs=tuple(needs),
             copies=copies,
+            fortran=tuple(
+                dict.fromkeys(
+                    name for user in users for name in user.facts.needed if tables().fortran_maker(name)
+                )
+            ),
         )
         return changed, users
 
@@ -317,7 +353,7 @@ class ImageProbe:
             family=families[0],
             source=MpiSource.SEARCH,
             mpi=_c_first(chosen),
-            other_families=tuple(families[1:]),
+            others=tuple(item for item in found if item.family in families[1:]),
             reaches_out=reaches_out,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .elfcache import ElfCache
 from .families import C_ROLE, Family, matches, tables
+from .product import STANDARD, find_product, value_set
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class MpiLibrary:
     ``role`` is ``c`` for the library with the C interface, else a sibling's of ``families.toml``.  ``path``
     is the path it is found by, ``real`` the same without links (both as its own side sees them),
     ``host_path`` the file on the host.  ``version`` is the MPI's own text ("4.1.4") where the library exports
-    it.
+    it; ``product`` is who built it, "" for the family itself.
     """
 
     family: str
@@ -26,6 +27,21 @@ class MpiLibrary:
     real: str
     host_path: str
     version: str = ""
+    product: str = ""
+
+    @property
+    def title(self) -> str:
+        """Product and version, as people say it."""
+        family = tables().title(self.family)
+        name = f"{self.product or ('' if self.family == STANDARD else family)} {self.version}".strip()
+        if self.family != STANDARD:
+            return name
+        return f"{family} ({name})" if name else family
+
+    @property
+    def values(self) -> str:
+        """The set of values of its constants, "" if that is not known; see `product.value_set`."""
+        return value_set(self.family, self.product, self.version)
 
 
 def looks_like_mpi(*names: str) -> bool:
@@ -42,13 +58,15 @@ def identify(elves: ElfCache, path: str, real: str, host_path: str) -> MpiLibrar
     known = tables()
     asked = {name for family in known.families.values() for name in (*family.objects, *family.without)}
     asked |= {sibling.symbol for sibling in known.siblings}
+    asked |= {product.symbol for product in known.products if product.symbol}
     asked |= {family.version_object for family in known.families.values() if family.version_object}
     found = elves.find(host_path, tuple(sorted(asked)))
     soname = elves.facts(host_path, shown=path).soname or path.rpartition("/")[2]
     for family in known.families.values():
         if _belongs(family, found.keys()):
             version = elves.text(host_path, family.version_object) if family.version_object in found else ""
-            return MpiLibrary(family.name, C_ROLE, soname, path, real, host_path, version)
+            product, version = find_product(host_path, family.name, found.keys(), version)
+            return MpiLibrary(family.name, C_ROLE, soname, path, real, host_path, version, product)
     for sibling in known.siblings:
         if sibling.symbol in found:
             return MpiLibrary("", sibling.role, soname, path, real, host_path)

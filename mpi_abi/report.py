@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .families import tables
 from .host import HostMpi
 from .image import ImageMpiFacts
 from .libc import show_version
@@ -27,7 +26,7 @@ def verdict_lines(image: ImageMpiFacts, verdict: Verdict, swap: Swap | None) -> 
     if image.program:
         lines.append(f"program: {image.program} ({image.kind}, {image.machine})")
     if image.mpi:
-        lines.append(f"image:   {tables().title(image.family)} {image.mpi[0].version}".rstrip())
+        lines.append(f"image:   {image.mpi[0].title}")
         lines += [f"         {item.real}" for item in image.mpi]
     lines.append(f"libc:    {image.libc.kind} {show_version(image.glibc)}".rstrip())
     for reason in verdict.reasons:

@@ -66,12 +66,11 @@ def make_swap(image: ImageMpiFacts, host: HostMpi, closure: Closure, *, private_
         *_directory_covers(closure, sharing, private_dir),
     ]
     unique = {cover.target: cover for cover in reversed(covers)}
-    version = f" {image.mpi[0].version}" if image.mpi and image.mpi[0].version else ""
-    place = f" ({image.mpi[0].real})" if image.mpi else ""
+    what = f"{image.mpi[0].title} ({image.mpi[0].real})" if image.mpi else tables().title(image.family)
     return Swap(
         covers=tuple(reversed(unique.values())),
         environment=tuple(_environment(closure, sharing, private_dir)),
-        summary=f"{tables().title(image.family)}{version}{place} -> {host.title} ({host.c_library.real})",
+        summary=f"{what} -> {host.title} ({host.c_library.real})",
     )
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .closure import Closure
-from .families import C_ROLE, tables
+from .families import C_ROLE, matches, tables
 from .host import HostMpi
 from .image import ImageMpiFacts, MpiSource, ProgramKind
 from .libc import LibcKind, lacking, show_version
 from .mpilib import looks_like_mpi
+from .product import STANDARD
+from .reasons import OWN_MPI, Code, Reason, some
 from .sharing import share
-
-_OWN_MPI = "BAREBOAT_MPI=image runs the program with the image's own MPI"
 
 
 class VerdictKind(StrEnum):
@@ -24,16 +24,6 @@ class VerdictKind(StrEnum):
     TRANSLATED = "translated"
     IMPOSSIBLE = "impossible"
     NO_MPI = "no-mpi"
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why: ``code`` for programs, ``text`` a sentence, ``evidence`` files or symbols, ``hint`` a way out."""
-
-    code: str
-    text: str
-    evidence: tuple[str, ...] = ()
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +56,32 @@ def _decide(
     without = _without_mpi(image)
     if without:
         return without
+    if image.source is MpiSource.TREE and image.other_families:
+        return VerdictKind.IMPOSSIBLE, (_two_mpis(image),)
     title = tables().title(image.family)
     if image.libc.kind is LibcKind.MUSL:
         text = f"the image runs on musl ({image.libc.path}), and this host's MPI needs glibc"
-        hint = f"build the image on a glibc distribution; {_OWN_MPI}"
-        return VerdictKind.IMPOSSIBLE, (Reason("musl", text, (image.libc.path,), hint),)
+        hint = f"build the image on a glibc distribution; {OWN_MPI}"
+        return VerdictKind.IMPOSSIBLE, (Reason(Code.MUSL, text, (image.libc.path,), hint),)
     if image.family == "unknown":
         text = f"{image.mpi[0].path} is an MPI library of no known family: its handles cannot be compared"
-        return VerdictKind.IMPOSSIBLE, (Reason("family-unknown", text, (image.mpi[0].real,), _OWN_MPI),)
+        return VerdictKind.IMPOSSIBLE, (Reason(Code.FAMILY_UNKNOWN, text, (image.mpi[0].real,), OWN_MPI),)
     if host is None:
         text = f"the image uses {title}, and no MPI was found on this host"
-        return VerdictKind.IMPOSSIBLE, (Reason("no-host-mpi", text, (), f"install {title}; {_OWN_MPI}"),)
+        return VerdictKind.IMPOSSIBLE, (Reason(Code.NO_HOST_MPI, text, (), f"install {title}; {OWN_MPI}"),)
     if host.family != image.family:
         text = f"the image uses {title}, this host has {host.title}: handles and constants differ"
         evidence = (image.mpi[0].real, host.c_library.real)
-        hint = f"install {title} on the host; {_OWN_MPI}"
-        return VerdictKind.TRANSLATED, (Reason("other-family", text, evidence, hint),)
-    if not tables().families[image.family].swappable:
-        text = "two sets of constants exist under the standard ABI's one name, and no symbol tells them apart"
-        return VerdictKind.IMPOSSIBLE, (Reason("standard-abi", text, (image.mpi[0].real,), _OWN_MPI),)
-    against = [*_missing_interfaces(image, host), *_missing_symbols(image, host), *_sizes(image, host)]
+        hint = f"install {title} on the host; {OWN_MPI}"
+        return VerdictKind.TRANSLATED, (Reason(Code.OTHER_FAMILY, text, evidence, hint),)
+    if image.family == STANDARD and (different := _values(image, host)):
+        return different
+    against = [
+        *_missing_interfaces(image, host),
+        *_missing_symbols(image, host),
+        *_sizes(image, host),
+        *_fortran(image, host),
+    ]
     if closure is not None:
         against += _closure_reasons(image, host, closure)
     if against:
@@ -97,7 +93,38 @@ def _architecture(image: ImageMpiFacts, host: HostMpi | None) -> Reason:
     what = image.program or "the image"
     here = f"this host is {host.machine}" if host else "only 64-bit little-endian files can be judged"
     hint = "use an image built for this machine"
-    return Reason("architecture", f"{what} is built for {image.machine}; {here}", (), hint)
+    return Reason(Code.ARCHITECTURE, f"{what} is built for {image.machine}; {here}", (), hint)
+
+
+def _values(image: ImageMpiFacts, host: HostMpi) -> tuple[VerdictKind, tuple[Reason, ...]] | None:
+    """The verdict on two libraries of the standard ABI whose constants are not known to be the same."""
+    mine, theirs = image.mpi[0], host.c_library
+    evidence = (mine.real, theirs.real)
+    for item in (mine, theirs):
+        if not item.values:
+            text = (
+                f"two sets of constants exist under {item.soname}, and which of them {item.title} "
+                f"({item.path}) has is not known"
+            )
+            hint = f"use MPICH 5.0.0 or newer in image and host; {OWN_MPI}"
+            return VerdictKind.IMPOSSIBLE, (Reason(Code.STANDARD_UNKNOWN, text, evidence, hint),)
+    if mine.values == theirs.values:
+        return None
+    text = (
+        f"{mine.soname} means two things: the image's {mine.title} has the values of {mine.values}, "
+        f"this host's {theirs.title} those of {theirs.values}"
+    )
+    hint = f"install a library with {mine.values} on the host; {OWN_MPI}"
+    return VerdictKind.TRANSLATED, (Reason(Code.STANDARD_VALUES, text, evidence, hint),)
+
+
+def _two_mpis(image: ImageMpiFacts) -> Reason:
+    """One program with two families' C libraries: each name binds to the first, whoever calls it."""
+    others = [item for item in image.others if item.role == C_ROLE]
+    named = " and ".join(f"{item.title} ({item.path})" for item in (image.mpi[0], *others))
+    text = f"{image.program} loads {named}: all of it would call the first, also what was built for the other"
+    hint = f"link the program and its libraries against one MPI; {OWN_MPI}"
+    return Reason(Code.TWO_MPIS, text, tuple(item.real for item in (image.mpi[0], *others)), hint)
 
 
 def _without_mpi(image: ImageMpiFacts) -> tuple[VerdictKind, tuple[Reason, ...]] | None:
@@ -106,17 +133,17 @@ def _without_mpi(image: ImageMpiFacts) -> tuple[VerdictKind, tuple[Reason, ...]]
         if image.source is not MpiSource.TREE and looks_like_mpi(missing.name):
             text = f"{missing.needed_by} needs {missing.name}, which is not in the image"
             hint = "install the MPI that the program was built with in the image"
-            return VerdictKind.IMPOSSIBLE, (Reason("mpi-missing", text, (missing.name,), hint),)
+            return VerdictKind.IMPOSSIBLE, (Reason(Code.MPI_MISSING, text, (missing.name,), hint),)
     if image.source is MpiSource.STATIC:
-        text = f"{image.program} has its MPI linked in statically; it cannot be replaced"
-        hint = f"link the program against a shared MPI library; {_OWN_MPI}"
-        return VerdictKind.IMPOSSIBLE, (Reason("static-mpi", text, (image.program,), hint),)
+        text = f"{image.holder} has its MPI linked in statically; it cannot be replaced"
+        hint = f"link the program against a shared MPI library; {OWN_MPI}"
+        return VerdictKind.IMPOSSIBLE, (Reason(Code.STATIC_MPI, text, (image.holder,), hint),)
     what = image.program or "the image"
     if image.source is MpiSource.NONE:
-        return VerdictKind.NO_MPI, (Reason("no-mpi", f"{what} has no MPI library"),)
+        return VerdictKind.NO_MPI, (Reason(Code.NO_MPI, f"{what} has no MPI library"),)
     if image.source is MpiSource.SEARCH and not image.reaches_out:
         text = f"{what} needs no MPI library, and can neither open nor start anything that does"
-        return VerdictKind.NO_MPI, (Reason("no-mpi", text, (image.mpi[0].real,)),)
+        return VerdictKind.NO_MPI, (Reason(Code.NO_MPI, text, (image.mpi[0].real,)),)
     return None
 
 
@@ -125,8 +152,8 @@ def _missing_interfaces(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]
         if host.library(need.role) is None:
             part = tables().role_title(need.role)
             text = f"{need.user} uses {part} in {need.library}, which {host.title} has not"
-            hint = f"install that part of {tables().title(host.family)} on the host; {_OWN_MPI}"
-            yield Reason("interface-missing", text, tuple(sorted(need.symbols)[:20]), hint)
+            hint = f"install that part of {tables().title(host.family)} on the host; {OWN_MPI}"
+            yield Reason(Code.INTERFACE_MISSING, text, tuple(sorted(need.symbols)[:20]), hint)
 
 
 def _missing_symbols(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
@@ -134,20 +161,47 @@ def _missing_symbols(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     for need in image.needs:
         lost = sorted(need.symbols - has)
         if lost and host.library(need.role) is not None:
-            text = (
-                f"{need.user} needs {_list(lost)}, which {host.title} ({host.c_library.path}) does not have"
-            )
-            hint = f"use a newer {tables().title(host.family)} on the host; {_OWN_MPI}"
-            yield Reason("symbol-missing", text, tuple(lost), hint)
+            text = f"{need.user} needs {some(lost)}, which {host.title} ({host.c_library.path}) does not have"
+            hint = f"use a newer {tables().title(host.family)} on the host; {OWN_MPI}"
+            yield Reason(Code.SYMBOL_MISSING, text, tuple(lost), hint)
 
 
 def _sizes(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     for name, size in image.copies.items():
         theirs = host.objects.get(name)
-        if theirs != size:
+        # Of a marker too small or too large, still only the address is compared.
+        marker = theirs is not None and matches(name, tables().families[image.family].markers)
+        if theirs != size and not marker:
             has = f"{theirs} bytes" if theirs is not None else "no such object"
             text = f"{image.program} has reserved {size} bytes for {name}; {host.c_library.path} has {has}"
-            yield Reason("object-size", text, (name,), f"rebuild the program as PIE; {_OWN_MPI}")
+            yield Reason(Code.OBJECT_SIZE, text, (name,), f"rebuild the program as PIE; {OWN_MPI}")
+
+
+def _uses_f08(image: ImageMpiFacts) -> bool:
+    return any("f08" in name for need in image.needs for name in need.symbols)
+
+
+def _compilers(image: ImageMpiFacts, host: HostMpi) -> Iterator[tuple[str, str, bool]]:
+    """Pairs of different Fortran run-time libraries, the program's and the host's; whether one made both."""
+    if not any(need.role.startswith("fortran") for need in image.needs):
+        return
+    for mine in image.fortran:
+        for theirs in host.fortran:
+            if mine != theirs:
+                yield mine, theirs, tables().fortran_maker(mine) == tables().fortran_maker(theirs)
+
+
+def _fortran(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
+    """Fortran interfaces that hand over arguments in another way, which no symbol's name tells."""
+    for mine, theirs, same_maker in _compilers(image, host):
+        if same_maker or _uses_f08(image):
+            what = "mpi_f08" if not same_maker else "the Fortran interface"
+            text = (
+                f"{image.program} uses {what} and was compiled for {mine}, "
+                f"that of {host.title} for {theirs}: they hand over arguments differently"
+            )
+            hint = f"build image and host MPI with the same Fortran compiler; {OWN_MPI}"
+            yield Reason(Code.FORTRAN_RUNTIME, text, (mine, theirs), hint)
 
 
 def _closure_reasons(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> Iterator[Reason]:
@@ -164,47 +218,45 @@ def _closure_reasons(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> I
             f"the image's glibc ends at {show_version(image.glibc)}"
         )
         evidence = tuple(f"{file.soname}: {v} ({s})" for file, lost in too_new for s, v in lost)
-        yield Reason("glibc", text, evidence, f"use an image with a newer distribution; {_OWN_MPI}")
+        yield Reason(Code.GLIBC, text, evidence, f"use an image with a newer distribution; {OWN_MPI}")
     for conflict in sharing.conflicts:
         text = (
-            f"the program needs {_list(list(conflict.lacking))} of {conflict.image_path}; "
+            f"the program needs {some(list(conflict.lacking))} of {conflict.image_path}; "
             f"the host's MPI needs its own {conflict.file.path}, which does not have it"
         )
-        yield Reason("conflict", text, conflict.lacking, f"use a newer host or an older image; {_OWN_MPI}")
+        yield Reason(Code.CONFLICT, text, conflict.lacking, f"use a newer host or an older image; {OWN_MPI}")
     brought = {item.path: item for item in sharing.brought if not item.plugin}
     for name, user in closure.missing:
         if user in brought:
             text = f"{user} of this host needs {name}, which this host does not have"
-            yield Reason("host-incomplete", text, (name,), f"repair {host.title} on the host; {_OWN_MPI}")
+            yield Reason(Code.HOST_INCOMPLETE, text, (name,), f"repair {host.title} on the host; {OWN_MPI}")
 
 
 def _in_favour(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     count = len(frozenset[str]().union(*(need.symbols for need in image.needs)))
     if image.source is MpiSource.TREE:
         text = f"{host.title} has all {count} MPI symbols that the program and its libraries need"
-        yield Reason("symbols", text, tuple(dict.fromkeys(need.user for need in image.needs)))
-        if image.other_families:
-            names = ", ".join(tables().title(name) for name in image.other_families)
-            yield Reason("other-mpi", f"the program loads {names} as well, which stays the image's")
+        yield Reason(Code.SYMBOLS, text, tuple(dict.fromkeys(need.user for need in image.needs)))
+        for mine, theirs, _ in _compilers(image, host):
+            text = (
+                f"the program was compiled for {mine} and the host's Fortran interface for {theirs}: "
+                "they write .true. in different numbers"
+            )
+            hint = "compare LOGICAL results of MPI by .eqv. only, or build both with one compiler"
+            yield Reason(Code.FORTRAN_LOGICAL, text, (mine, theirs), hint)
         return
     what = image.program or "the image"
     text = f"{what} does not name its MPI; {image.mpi[0].path} was found in the image and is replaced"
     lost = sorted(image.offered - host.exports[C_ROLE])
     if lost:
-        text += f". What in the image calls {_list(lost)} would fail: {host.title} does not have it"
-    yield Reason("unchecked", text, tuple(lost), "name the MPI program itself to have its symbols checked")
+        text += f". What in the image calls {some(lost)} would fail: {host.title} does not have it"
+    yield Reason(Code.UNCHECKED, text, tuple(lost), "name the MPI program itself to have its symbols checked")
     for item in image.mpi:
         if host.library(item.role) is None:
             text = (
                 f"{item.path}: {host.title} has no {tables().role_title(item.role)}; the image's copy stays"
             )
-            yield Reason("interface-unchecked", text, (item.real,))
+            yield Reason(Code.INTERFACE_UNCHECKED, text, (item.real,))
     if image.other_families:
         names = ", ".join(tables().title(name) for name in image.other_families)
-        yield Reason("other-mpi", f"the image also holds {names}, which stays its own")
-
-
-def _list(names: list[str], *, most: int = 3) -> str:
-    """Some names, for a sentence."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+        yield Reason(Code.OTHER_MPI, f"the image also holds {names}, which stays its own")

@@ -328,19 +328,6 @@ def test_an_mpi_of_no_known_family_is_refused(root: Path, tmp_path: Path) -> Non
     )
 
 
-def test_the_standard_abi_is_refused_on_its_own_kind_and_translated_elsewhere(
-    root: Path, tmp_path: Path
-) -> None:
-    source = "int MPI_Abi_get_version; int MPI_Init(void) { return 0; } int MPI_Finalize(void) { return 0; }"
-    library = make_library(library_dir(root) / "libmpi_abi.so.1", source)
-    compile_c(root / "usr/bin/app", PROGRAM_SOURCE, str(library))
-    facts = _facts(root)
-    assert _judge(facts, _host(tmp_path)).kind is VerdictKind.TRANSLATED
-    verdict = _judge(facts, _host(tmp_path / "other", source, name="libmpi_abi.so.1"))
-    assert verdict.kind is VerdictKind.IMPOSSIBLE
-    assert verdict.reasons[0].text.startswith("two sets of constants exist under the standard ABI's one name")
-
-
 def test_a_host_without_mpi(mpich_image: Path) -> None:
     verdict = judge(_facts(mpich_image), None)
     assert verdict.kind is VerdictKind.IMPOSSIBLE

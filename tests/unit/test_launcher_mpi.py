@@ -7,6 +7,7 @@ import pytest
 from launcher.mpi import lonely_ranks
 from mpi_abi import Closure, HostMpi
 from mpi_abi.closure import ClosureFile
+from mpi_abi.mpilib import MpiLibrary
 from slurm.step import read_step
 
 PMIX = ClosureFile("libpmix.so.2", "/usr/lib/libpmix.so.2.5.2", "pmix", False, False, (), {}, frozenset())
@@ -23,8 +24,9 @@ def say(family: str, mpi_type: str, *files: ClosureFile, tasks: int = 4) -> str:
         argv=("app",),
         cwd="/",
     )
+    library = MpiLibrary(family, "c", "libmpi.so", "/l", "/l", "/l", "4.0.2")
     return lonely_ranks(
-        HostMpi(family, "4.0.2", "/usr", "x86_64", (), {}, {}), Closure(files, (), (), ()), step
+        HostMpi(family, "/usr", "x86_64", (library,), {}, {}), Closure(files, (), (), ()), step
     )
 
 

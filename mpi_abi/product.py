@@ -1,0 +1,72 @@
+"""Whose build an MPI library is, of which version, and what numbers it means by the standard ABI."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from .errors import AbiError
+from .families import Product, ValueSet, tables
+
+STANDARD = "standard"
+
+
+def find_product(host_path: str, family: str, found: Collection[str], version: str) -> tuple[str, str]:
+    """The title of the product ("" if nothing tells, or if it is the family itself) and its version.
+
+    Args:
+        host_path: the file.
+        family: the family that its symbols tell.
+        found: those symbols of the tables that it exports.
+        version: what its family's ``version_object`` says, "" if it exports none.
+
+    The file's bytes are searched only where symbols leave the question open.  Raises AbiError if the file
+    cannot be read.
+    """
+    for product in tables().products:
+        if family not in product.families or (product.symbol and product.symbol not in found):
+            continue
+        if not product.symbol and version and family != STANDARD:
+            break
+        text = _search(host_path, product)
+        if text or product.symbol:
+            title = "" if product.title == tables().title(family) else product.title
+            return title, text or version
+    return "", version
+
+
+def value_set(family: str, product: str, version: str) -> str:
+    """Which values a library's constants have: the family, or of the standard ABI one of two sets.
+
+    "" where the tables do not know the version: then nothing before MPI_Init tells.
+    """
+    if family != STANDARD:
+        return family
+    return next((row.name for row in tables().value_sets if _has(row, product, version)), "")
+
+
+def _has(row: ValueSet, product: str, version: str) -> bool:
+    # Pre-releases (5.0.0b1) are in no row: the sets changed between two of them.
+    if row.product != product or not re.fullmatch(r"\d+(\.\d+)*", version):
+        return False
+    mine = _numbers(version)
+    return _numbers(row.since) <= mine and (not row.before or mine < _numbers(row.before))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _search(host_path: str, product: Product) -> str:
+    """The version that stands in a file, "" if the product's text is not there."""
+    try:
+        with (
+            Path(host_path).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            match = re.search(product.pattern.encode("latin-1"), data)
+            return match.group(1).decode("ascii", "replace") if match else ""
+    except (OSError, ValueError) as error:
+        raise AbiError(f"{host_path}: cannot be read: {error}") from error
