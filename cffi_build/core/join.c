@@ -131,36 +131,24 @@ static int set_default(const struct bb_environment *environment, char *old, cons
 									       environment->set(environment->data, name, value);
 }
 
-static int apply(const struct bb_op *op, const struct bb_environment *environment, char *values, struct bb_err *err)
+static int change(const struct bb_op *op, const struct bb_environment *environment, char *values)
 {
-	int rc = 0;
-
-	errno = ENOMEM; /* where the environment's owner gives no reason of its own */
 	switch (op->verb) {
 	case BB_ENV_SET:
-		rc = environment->set(environment->data, op->arg[0], op->arg[1]);
-		break;
+		return environment->set(environment->data, op->arg[0], op->arg[1]);
 	case BB_ENV_DEFAULT:
-		rc = set_default(environment, values, op->arg[0], op->arg[1]);
-		break;
+		return set_default(environment, values, op->arg[0], op->arg[1]);
 	case BB_ENV_UNSET:
-		rc = environment->unset(environment->data, op->arg[0]);
-		break;
+		return environment->unset(environment->data, op->arg[0]);
 	case BB_ENV_PREPEND:
 	case BB_ENV_APPEND:
-		rc = extend(environment, values, op->arg[0], op->arg[1], op->verb == BB_ENV_PREPEND);
-		break;
-	case BB_CWD:
-		return chdir(op->arg[0]) < 0 ? bb_fail(err, errno, "enter the working directory", op->arg[0]) : 0;
-	case BB_NO_NEW_PRIVS:
-		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? bb_fail(err, errno, "set", "no_new_privs") : 0;
+		return extend(environment, values, op->arg[0], op->arg[1], op->verb == BB_ENV_PREPEND);
 	default:
 		return 0;
 	}
-	return rc < 0 ? bb_fail(err, errno, "change the variable", op->arg[0]) : 0;
 }
 
-int bb_settle(const struct bb_program *program, const struct bb_environment *environment, struct bb_err *err)
+int bb_set_environment(const struct bb_program *program, const struct bb_environment *environment, struct bb_err *err)
 {
 	struct bb_op op;
 	size_t cursor = 0;
@@ -169,8 +157,25 @@ int bb_settle(const struct bb_program *program, const struct bb_environment *env
 
 	if (!values)
 		return bb_fail(err, errno, "change", "the environment");
-	while (rc == 0 && bb_program_next(program, &cursor, &op))
-		rc = apply(&op, environment, values, err);
+	while (rc == 0 && bb_program_next(program, &cursor, &op)) {
+		errno = ENOMEM; /* where the environment's owner gives no reason of its own */
+		if (change(&op, environment, values) < 0)
+			rc = bb_fail(err, errno, "change the variable", op.arg[0]);
+	}
 	munmap(values, 2 * VALUE_MAX);
 	return rc;
+}
+
+int bb_settle(const struct bb_program *program, struct bb_err *err)
+{
+	struct bb_op op;
+	size_t cursor = 0;
+
+	while (bb_program_next(program, &cursor, &op)) {
+		if (op.verb == BB_CWD && chdir(op.arg[0]) < 0)
+			return bb_fail(err, errno, "enter the working directory", op.arg[0]);
+		if (op.verb == BB_NO_NEW_PRIVS && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+			return bb_fail(err, errno, "set", "no_new_privs");
+	}
+	return 0;
 }

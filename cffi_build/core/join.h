@@ -45,7 +45,10 @@ struct bb_environment {
 	int (*unset)(void *data, const char *name);
 };
 
-/* Applies what the program says about the process itself: environment, working directory, no_new_privs. */
-int bb_settle(const struct bb_program *program, const struct bb_environment *environment, struct bb_err *err);
+/* Applies what the program says about the environment: before or after joining. */
+int bb_set_environment(const struct bb_program *program, const struct bb_environment *environment, struct bb_err *err);
+
+/* Applies what the program says about the process itself, once that is inside: working directory, no_new_privs. */
+int bb_settle(const struct bb_program *program, struct bb_err *err);
 
 #endif

@@ -269,7 +269,8 @@ int main(int argc, char **argv)
 	if (load(argv[1], &program, &err) < 0)
 		return fail(&err);
 	occupy_standard();
-	if (bb_enter(&program, -1, NULL, &err) < 0 || bb_settle(&program, &environment, &err) < 0)
+	if (bb_enter(&program, -1, NULL, &err) < 0 || bb_set_environment(&program, &environment, &err) < 0 ||
+	    bb_settle(&program, &err) < 0)
 		return fail(&err);
 	return run(argv + 3);
 }

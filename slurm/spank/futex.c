@@ -29,13 +29,14 @@ void bb_futex_wake(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
-bool bb_decide(struct bb_share *share, enum bb_state state)
+bool bb_advance(struct bb_share *share, enum bb_state state)
 {
-	uint32_t expected = BB_WORKING;
-	bool decided = atomic_compare_exchange_strong(&share->state, &expected, state);
+	uint32_t now = atomic_load(&share->state);
 
+	while (now < BB_READY && !atomic_compare_exchange_weak(&share->state, &now, state))
+		;
 	bb_futex_wake(&share->state);
-	return decided;
+	return now < BB_READY;
 }
 
 long bb_now(void)

@@ -140,16 +140,16 @@ static void help(struct bb_share *share, const struct bb_request *request, const
 
 	share->checked = err >= 0;
 	detach(share->image, err);
-	if (obtain(share, request) == 0)
+	if (obtain(share, request) == 0 && bb_advance(share, BB_PLANNED))
 		leash = bb_holder_start(share, values);
 	if (leash < 0) {
-		bb_decide(share, BB_BROKEN);
+		bb_advance(share, BB_BROKEN);
 		_exit(BB_FAILED);
 	}
 	share->entered = bb_now_us() - start;
 	if (err >= 0)
 		bb_check_start(&check, share, request, err);
-	if (bb_decide(share, BB_READY))
+	if (bb_advance(share, BB_READY))
 		hold(share, &check);
 	bb_close(&leash);
 	bb_check_finish(&check, share);

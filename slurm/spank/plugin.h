@@ -44,7 +44,8 @@ enum { BB_FAILED = 125 };
 /* How many ranks of a node BAREBOAT_CHECK=1 looks at. */
 enum { BB_SEATS = 256 };
 
-enum bb_state { BB_WORKING, BB_READY, BB_BROKEN };
+/* The program is known from BB_PLANNED on; the last two are final. */
+enum bb_state { BB_WORKING, BB_PLANNED, BB_READY, BB_BROKEN };
 
 enum bb_mapping { BB_MAP_IDLE, BB_MAP_ASKED, BB_MAP_BUSY, BB_MAP_DONE, BB_MAP_FAILED };
 
@@ -178,8 +179,8 @@ void bb_prologs_run(spank_t sp, char *paths, size_t size);
 /* futex.c: sleeps while *word is `value`, at most a second; wakes all sleepers. */
 void bb_futex_wait(_Atomic uint32_t *word, uint32_t value);
 void bb_futex_wake(_Atomic uint32_t *word);
-/* Leaves BB_WORKING for `state`, which all then agree on; false where another one came first. */
-bool bb_decide(struct bb_share *share, enum bb_state state);
+/* Goes on to `state` and wakes all who wait; false where a final one came first, on which all then agree. */
+bool bb_advance(struct bb_share *share, enum bb_state state);
 bool bb_alive(pid_t pid);
 /* Whether the step still waits for its container. */
 bool bb_wanted(const struct bb_share *share);

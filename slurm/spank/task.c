@@ -39,14 +39,6 @@ static void forget_another_image(spank_t sp, struct bb_share *share)
 	share->note[0] = '\0';
 }
 
-/* The helper's fork shares this rank's memory: whoever writes to a page first, copies it.  The rank does so while it waits
- * anyway, by a change of the environment that it takes back: for each, Slurm writes 256 KiB of zeros. */
-static void rehearse(spank_t sp)
-{
-	if (set(sp, BB_TASK_PROLOGS, "") == 0)
-		unset(sp, BB_TASK_PROLOGS);
-}
-
 static int start_helper(spank_t sp, struct bb_share *share, const struct bb_step_values *values, char *prologs,
 			struct bb_err *err)
 {
@@ -72,28 +64,29 @@ static void give_up(struct bb_share *share, const char *reason)
 {
 	/* The text is the helper's, which may be writing it. */
 	atomic_store(&share->reason, reason);
-	bb_decide(share, BB_BROKEN);
+	bb_advance(share, BB_BROKEN);
 }
 
-/* Waits until the container stands; NULL, or why it never will. */
-static const char *wait_for_container(struct bb_share *share)
+/* Waits until the container has come this far; NULL, or why it never will. */
+static const char *wait_for(struct bb_share *share, enum bb_state wanted)
 {
 	long limit = bb_now() + ENTER_SECONDS;
+	uint32_t state;
 	const char *reason;
 
-	for (;;) {
-		/* First of all, and woken once: asking whether somebody lives costs more than joining. */
-		bb_futex_wait(&share->state, BB_WORKING);
-		if (atomic_load(&share->state) != BB_WORKING)
-			break;
+	while ((state = atomic_load(&share->state)) < wanted) {
+		/* First of all: asking whether somebody lives costs more than joining. */
+		bb_futex_wait(&share->state, state);
+		if (atomic_load(&share->state) != state)
+			continue;
 		/* What it decided before it ended counts. */
-		if (forsaken(share) && atomic_load(&share->state) == BB_WORKING)
+		if (forsaken(share) && atomic_load(&share->state) == state)
 			give_up(share, "the process that makes the container was ended from outside; see the node's kernel log "
 				       "(out of memory?) and try again");
 		else if (bb_now() > limit)
 			give_up(share, "the container was not ready within 150 s; the node is overloaded or a file system hangs");
 	}
-	if (atomic_load(&share->state) == BB_READY)
+	if (state != BB_BROKEN)
 		return NULL;
 	reason = atomic_load(&share->reason);
 	return reason ? reason : share->text;
@@ -182,11 +175,17 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	first = atomic_compare_exchange_strong(&share->claimant, &nobody, getpid());
 	if (first && start_helper(sp, share, &values, prologs, &err) < 0) {
 		bb_err_text(&err, share->text, sizeof share->text);
-		bb_decide(share, BB_BROKEN);
-	} else if (first) {
-		rehearse(sp);
+		bb_advance(share, BB_BROKEN);
 	}
-	problem = wait_for_container(share);
+	problem = wait_for(share, BB_PLANNED);
+	if (problem)
+		die(sp, share, problem);
+	/* Meanwhile, since a change of a variable takes as long as joining: for each, Slurm writes 256 KiB of zeros. */
+	program = share->program;
+	program.values = values.list;
+	if (bb_set_environment(&program, &environment, &err) < 0)
+		die_err(sp, share, &err);
+	problem = wait_for(share, BB_READY);
 	if (problem)
 		die(sp, share, problem);
 	if (first) {
@@ -196,12 +195,12 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	start = bb_now_us();
 	if (bb_join(&share->namespaces, &err) < 0)
 		die_err(sp, share, &err);
-	program = share->program;
-	program.values = values.list;
 	bb_check_sit_down(share, sp);
+	if (bb_settle(&program, &err) < 0)
+		die_err(sp, share, &err);
+	/* Last: on a busy node the helper and bareboat-hold end where this rank runs. */
+	start = bb_now_us() - start;
 	if (atomic_fetch_add(&share->joined, 1) + 1 >= share->ranks)
 		bb_futex_wake(&share->joined);
-	if (bb_settle(&program, &environment, &err) < 0)
-		die_err(sp, share, &err);
-	trace(sp, share, bb_now_us() - start);
+	trace(sp, share, start);
 }

@@ -118,7 +118,7 @@ static int join(char **arguments)
 	struct bb_err err;
 
 	if (bb_program_open(&program, data, read_file(arguments[0]), &err) < 0 || bb_join(&namespaces, &err) < 0 ||
-	    bb_settle(&program, &environment, &err) < 0)
+	    bb_set_environment(&program, &environment, &err) < 0 || bb_settle(&program, &err) < 0)
 		return fail(&err);
 	execv(arguments[6], arguments + 6);
 	return 126;

@@ -204,7 +204,7 @@ static void test_environment(void **state)
 	setenv("E", "mid", 1);
 	setenv("F", "", 1);
 	assert_int_equal(bb_program_open(&program, bytes.data, bytes.size, &err), 0);
-	assert_int_equal(bb_settle(&program, &environment, &err), 0);
+	assert_int_equal(bb_set_environment(&program, &environment, &err), 0);
 	assert_string_equal(getenv("A"), "new");
 	assert_string_equal(getenv("B"), "kept");
 	assert_string_equal(getenv("C"), "default");
@@ -231,7 +231,7 @@ static void test_environment_with_a_small_stack(void **state)
 	assert_true(child >= 0);
 	if (child == 0) {
 		setrlimit(RLIMIT_STACK, &limit);
-		_exit(bb_settle(&program, &environment, &err) || strcmp(getenv("H"), "default:back") != 0);
+		_exit(bb_set_environment(&program, &environment, &err) || strcmp(getenv("H"), "default:back") != 0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
@@ -240,14 +240,13 @@ static void test_environment_with_a_small_stack(void **state)
 static void test_a_missing_working_directory_is_named(void **state)
 {
 	struct bytes bytes = PROGRAM("root-dir", "/", "cwd", "/not/there");
-	struct bb_environment environment = { NULL, get, set, unset };
 	struct bb_program program;
 	struct bb_err err;
 	char text[512];
 
 	(void)state;
 	assert_int_equal(bb_program_open(&program, bytes.data, bytes.size, &err), 0);
-	assert_int_equal(bb_settle(&program, &environment, &err), -1);
+	assert_int_equal(bb_settle(&program, &err), -1);
 	bb_err_text(&err, text, sizeof text);
 	assert_string_equal(text, "cannot enter the working directory /not/there: No such file or directory; choose one "
 				  "with --chdir that exists in the container");

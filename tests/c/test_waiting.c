@@ -145,8 +145,10 @@ static void test_decided_once(void **state)
 	static struct bb_share share;
 
 	(void)state;
-	assert_true(bb_decide(&share, BB_BROKEN));
-	assert_false(bb_decide(&share, BB_READY));
+	assert_true(bb_advance(&share, BB_PLANNED));
+	assert_int_equal(share.state, BB_PLANNED);
+	assert_true(bb_advance(&share, BB_BROKEN));
+	assert_false(bb_advance(&share, BB_READY));
 	assert_int_equal(share.state, BB_BROKEN);
 }
 

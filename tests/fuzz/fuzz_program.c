@@ -105,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		walk(&program);
 		program.values = values;
 		walk(&program);
-		if (bb_settle(&program, &environment, &err) < 0)
+		if (bb_set_environment(&program, &environment, &err) < 0 || bb_settle(&program, &err) < 0)
 			check_error(&err);
 	} else {
 		check_error(&err);
