@@ -30,6 +30,10 @@ def to_text(plan: Plan) -> str:
         _table("Files", _rows(plan, FILE_VERBS, _file)),
         _table("Environment", _rows(plan, ENVIRONMENT_VERBS, _variable)),
         _table("Process", _rows(plan, frozenset({Verb.CWD, Verb.NO_NEW_PRIVS}), _process)),
+        _list(
+            "Read from the image while the container is made",
+            [op.args[0] for op in plan.operations if op.verb is Verb.READ_AHEAD],
+        ),
         _table("MPI", _mpi_rows(plan.mpi)),
         _list("Made on an overlay, since the image lacks them", plan.missing),
         _list("Notes", plan.notes),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from launcher.ahead import plan_ahead
 from launcher.config import SiteConfig, find_config, read_config
 from launcher.environment import apply_environment, plan_environment
 from launcher.errors import BareboatError, NotExecutableError, NotFoundError
@@ -126,9 +127,9 @@ class _Launch:
         layout = lay_out(request, config, host, facts, step, server=self.server)
         view = self.root.view(layout.binds(), recorder=recorder)
         inside = apply_environment(plan_environment(request, config, facts), request.environment)
-        names = (*request.program[:1], *others)
+        names, search = (*request.program[:1], *others), inside.get("PATH", "")
         found, problems = _find_programs(
-            view, names, needed=needs_program, search=inside.get("PATH", ""), cwd=layout.cwd, facts=facts
+            view, names, needed=needs_program, search=search, cwd=layout.cwd, facts=facts
         )
         mpi = decide_mpi(
             view,
@@ -149,6 +150,7 @@ class _Launch:
             program=found[0] if found else "",
             missing=_missing_mount_points(self.root.view(), layout) if recorder is None else (),
             warnings=problems,
+            ahead=plan_ahead(names, found, search, mpi) if self.root.sealed else (),
             placeholders=recorder is not None,
         )
         return plan, layout

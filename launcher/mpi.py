@@ -85,7 +85,7 @@ def _decide(
     verdict = mpi_abi.judge(facts, host, closure)
     kinds = mpi_abi.VerdictKind
     if verdict.kind is kinds.NO_MPI:
-        return _decision(mode, verdict)
+        return _decision(mode, verdict, facts)
     forced = verdict.kind is kinds.IMPOSSIBLE and mode is MpiMode.FORCE
     if host is None or closure is None or not (verdict.kind is kinds.NATIVE or forced):
         raise refusal(verdict, image)
@@ -93,7 +93,7 @@ def _decide(
     risk = f"the host's MPI does not fit and is used all the same: {_texts(verdict)}" if forced else ""
     linked = facts.source is mpi_abi.MpiSource.TREE
     alone = lonely_ranks(host, closure, step) if step and linked else ""
-    return replace(_decision(mode, verdict), swap=swap, warning="; ".join(filter(None, (risk, alone))))
+    return replace(_decision(mode, verdict, facts), swap=swap, warning="; ".join(filter(None, (risk, alone))))
 
 
 def lonely_ranks(host: HostMpi, closure: Closure, step: StepFacts) -> str:
@@ -185,11 +185,14 @@ def _texts(verdict: Verdict) -> str:
     return "; ".join(reason.text for reason in verdict.reasons)
 
 
-def _decision(mode: MpiMode, verdict: Verdict) -> MpiDecision:
+def _decision(mode: MpiMode, verdict: Verdict, facts: ImageMpiFacts) -> MpiDecision:
     return MpiDecision(
         mode,
         verdict=verdict.kind.value,
         image_library=verdict.image_library,
         host_library=verdict.host_library,
         reasons=tuple(reason.text for reason in verdict.reasons),
+        libraries=(facts.interpreter, *(item.real for item in facts.tree.objects[1:]))
+        if facts.tree.objects
+        else (),
     )

@@ -35,7 +35,8 @@ class MpiDecision:
     """What was decided about MPI.
 
     ``verdict`` is "" where nothing was judged; ``swap`` is None where the program gets what the image has;
-    ``reasons`` are those of the verdict; ``warning`` says what a forced swap risks.
+    ``reasons`` are those of the verdict; ``warning`` says what a forced swap risks; ``libraries`` are the
+    image's loader and the files that it finds for the program.
     """
 
     mode: MpiMode
@@ -45,6 +46,7 @@ class MpiDecision:
     reasons: tuple[str, ...] = ()
     warning: str = ""
     swap: Swap | None = None
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,13 @@ def make_plan(
     program: str = "",
     missing: tuple[str, ...] = (),
     warnings: tuple[str, ...] = (),
+    ahead: tuple[Operation, ...] = (),
     placeholders: bool = False,
 ) -> Plan:
     """Put the plan together.
 
-    ``missing`` are the mount points that the image lacks, ``warnings`` those of the probes.  With
-    ``placeholders`` the plan is one for every step, else for the one that the layout was made for.
+    ``missing`` are the mount points that the image lacks, ``warnings`` those of the probes, ``ahead`` what is
+    read of the image beforehand (`launcher.ahead`).  With ``placeholders`` the plan is one for every step, else for the one that the layout was made for.
     """
     mounts, cwd = (
         (layout.operations, layout.any_cwd) if placeholders else (layout.resolved.operations, layout.cwd)
@@ -118,6 +121,7 @@ def make_plan(
             *plan_environment(request, config, image),
             *layout.environment,
             *changes,
+            *ahead,
             Operation(Verb.CWD, (cwd,), "the working directory of the caller"),
             Operation(Verb.NO_NEW_PRIVS, (), reason),
         ),

@@ -37,6 +37,7 @@ class Verb(StrEnum):
     ENV_UNSET = "env-unset"
     ENV_PREPEND = "env-prepend"
     ENV_APPEND = "env-append"
+    READ_AHEAD = "read-ahead"
     CWD = "cwd"
     NO_NEW_PRIVS = "no-new-privs"
 
@@ -145,6 +146,7 @@ SIGNATURES: dict[Verb, tuple[_Argument, ...]] = {
     Verb.ENV_UNSET: (_NAME,),
     Verb.ENV_PREPEND: (_NAME, _FREE),
     Verb.ENV_APPEND: (_NAME, _FREE),
+    Verb.READ_AHEAD: (_ROOT,),
     Verb.CWD: (_PATH,),
     Verb.NO_NEW_PRIVS: (),
 }

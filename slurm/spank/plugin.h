@@ -27,6 +27,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "ahead.h"
 #include "cache.h"
 #include "enter.h"
 #include "join.h"

@@ -92,6 +92,15 @@ static const char *wait_for(struct bb_share *share, enum bb_state wanted)
 	return reason ? reason : share->text;
 }
 
+/* Root has mounted the image anew: what its first program needs is read and unpacked while the container is made. */
+static void read_ahead(const struct bb_share *share, const struct bb_program *program)
+{
+	size_t cursor = 0;
+
+	while (share->image >= 0 && atomic_load(&share->state) < BB_READY && bb_read_ahead(program, &cursor, share->image))
+		;
+}
+
 /* What the planner had to say, told once a step. */
 static void pass_on_warnings(spank_t sp, const struct bb_share *share)
 {
@@ -185,6 +194,8 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	program.values = values.list;
 	if (bb_set_environment(&program, &environment, &err) < 0)
 		die_err(sp, share, &err);
+	if (first)
+		read_ahead(share, &program);
 	problem = wait_for(share, BB_READY);
 	if (problem)
 		die(sp, share, problem);

@@ -1,0 +1,47 @@
+"""What a program's start reads of its image, for the kernel to unpack it while the container is made.  Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+
+from launcher.plan import MpiDecision
+from launcher.program import Operation, Verb
+
+_LOADER_CACHE = "/etc/ld.so.cache"
+
+
+def plan_ahead(
+    names: Iterable[str], programs: Iterable[str], search: str, mpi: MpiDecision
+) -> tuple[Operation, ...]:
+    """Name the files in the order in which they are asked for.
+
+    Args:
+        names: the programs as they were asked for, each of which is searched for in ``search`` (a PATH).
+        programs: where in the container they are.
+        search: directories with colons between them.
+        mpi: what was decided, with the loader and the libraries that the programs need.
+    """
+    covered = {cover.target for cover in mpi.swap.covers} if mpi.swap else set()
+    libraries = [path for path in mpi.libraries if path not in covered]
+    paths = [
+        *(path for name in names for path in _searched(name, search, programs)),
+        *programs,
+        *libraries[:1],
+        *([_LOADER_CACHE] if libraries else []),
+        *libraries[1:],
+    ]
+    reason = "the start of the program reads it"
+    return tuple(Operation(Verb.READ_AHEAD, (path,), reason) for path in dict.fromkeys(paths))
+
+
+def _searched(name: str, search: str, programs: Iterable[str]) -> Iterator[str]:
+    """List where the program is looked for in vain: that reads the directory."""
+    if "/" in name:
+        return
+    for directory in search.split(":"):
+        path = posixpath.join(directory, name)
+        if path in programs:
+            return
+        if path.startswith("/"):
+            yield path
