@@ -1,4 +1,4 @@
-"""What a program's start reads of its image, for the kernel to unpack it while the container is made.  Pure."""
+"""What a program's start reads of its image, to be unpacked while the container is made.  Pure."""
 
 from __future__ import annotations
 

@@ -93,7 +93,8 @@ def make_plan(
     """Put the plan together.
 
     ``missing`` are the mount points that the image lacks, ``warnings`` those of the probes, ``ahead`` what is
-    read of the image beforehand (`launcher.ahead`).  With ``placeholders`` the plan is one for every step, else for the one that the layout was made for.
+    read of the image beforehand (`launcher.ahead`).  With ``placeholders`` the plan is one for every step,
+    else for the one that the layout was made for.
     """
     mounts, cwd = (
         (layout.operations, layout.any_cwd) if placeholders else (layout.resolved.operations, layout.cwd)

@@ -33,7 +33,9 @@ def test_a_program_that_is_killed_leaves_no_server(packed: Path) -> None:
 
 
 def test_a_plan_reads_the_file_and_leaves_no_server(packed: Path) -> None:
-    assert f"{packed}  " in out(bareboat("plan", packed, "--", "cat"))
+    text = out(bareboat("plan", packed, "--", "cat"))
+    assert f"{packed}  " in text
+    assert "\nRead from the image while the container is made\n  /usr/local/sbin/cat\n" in text
     done = bareboat("plan", packed, "--", "nosuchprogram")
     assert "cannot run 'nosuchprogram': it is not in the container's PATH" in done.stdout + done.stderr
 

@@ -128,6 +128,24 @@ def test_a_warm_launch_executes_one_program_of_bareboat(
     assert [Path(path).name for path in executed] == ["slurmstepd", "bareboat-hold", *server, "true"]
 
 
+def test_the_first_rank_reads_ahead_while_the_container_is_made(
+    cluster: Testbed, srun: Srun, packed: Path, shared_path: Path
+) -> None:
+    arguments = ("-w", "n1", "-n2", f"--container={packed}", HELLO)
+    good(srun(*arguments))
+    log = shared_path / "calls"
+    with traced(cluster.process("slurmd n1").pid, log, "-e", "trace=fadvise64,setns,openat2"):
+        good(srun(*arguments))
+    readers = {line.split()[0] for line in log.read_text().splitlines() if "fadvise64(" in line}
+    assert len(readers) == 1
+    mine = [line for line in log.read_text().splitlines() if line.split()[0] in readers]
+    before = "".join(mine[: next(at for at, line in enumerate(mine) if "setns(" in line)])
+    for path in (HELLO, "/lib64/ld-linux-x86-64.so.2", "/etc/ld.so.cache", "/libc.so.6"):
+        assert f'{path}", {{flags=O_RDONLY' in before
+    # The host's takes its place.
+    assert "libmpich.so" not in before
+
+
 def test_many_steps_on_one_image(either: tuple[Path, str], user: pwd.struct_passwd, cluster: Testbed) -> None:
     image, _ = either
     job = Path(user.pw_dir, "many.sh")
