@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from steps import wait_until
+from tracing import stopped, stopping
 
 from slurm.testbed import Testbed
 from slurm.testbed.processes import network_of, read_stat
@@ -130,28 +131,6 @@ def _fifo(place: Path) -> int:
     return os.open(place, os.O_RDWR | os.O_CLOEXEC)
 
 
-@contextmanager
-def _stopping(bed: Testbed, place: Path, call: str) -> Iterator[None]:
-    """Stop the first process of a step that makes a system call, with SIGSTOP; it stays so afterwards."""
-    slurmd = bed.process(f"slurmd {NODE}").pid
-    rule = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGSTOP:when=1"]
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-qq", *rule, "-o", str(place), "-p", str(slurmd)], stderr=subprocess.PIPE
-    )
-
-    def attached() -> bool:
-        assert tracer.poll() is None
-        tasks = Path(f"/proc/{slurmd}/task").glob("*/status")
-        return all(f"TracerPid:\t{tracer.pid}\n" in task.read_text() for task in tasks)
-
-    try:
-        wait_until(attached)
-        yield
-    finally:
-        tracer.terminate()
-        tracer.communicate(timeout=60)
-
-
 def _sleeps_on_futex(pid: int) -> bool:
     return "futex" in Path(f"/proc/{pid}/wchan").read_text()
 
@@ -211,17 +190,16 @@ def held(bed: Testbed, user: pwd.struct_passwd, place: Path, image: Path, stage:
         calls = {Stage.ENTERING: "pivot_root", Stage.JOINING: "setns"}
         tracing = stack.enter_context(ExitStack())
         if stage in calls:
-            tracing.enter_context(_stopping(bed, place / "trace", calls[stage]))
+            tracing.enter_context(
+                stopping([bed.process(f"slurmd {NODE}").pid], place / "trace", calls[stage])
+            )
         launch = Launch(_start(bed, user, place, image, variables), bed, stage, [gate, end, *config])
         launch.fifos += [place / "end", *([place / "config.toml"] if config else [])]
         stack.callback(_abandon, launch)
         if stage is Stage.PLANNING:
             wait_until(lambda: any("launcher.step" in one.words for one in on_node(bed)))
         elif stage in calls:
-            trace = place / "trace"
-            wait_until(lambda: "--- stopped by SIGSTOP ---" in trace.read_text())
-            stopped = re.findall(r"^(\d+) .*stopped by SIGSTOP", trace.read_text(), re.MULTILINE)
-            launch.stopped = int(stopped[0])
+            launch.stopped = stopped(place / "trace")
             tracing.close()
         else:
             wait_until((place / "up.0").exists)

@@ -145,7 +145,7 @@ def test_a_slurmd_that_is_killed_is_not_missed(prefix: Path, hold: Hold) -> None
 
 def test_a_node_that_is_lost_comes_back_clean(prefix: Path, hold: Hold) -> None:
     with QuietTestbed(nodes=2, plugin=prefix, extra=SETTINGS) as bed:
-        for stage in (Stage.PLANNING, Stage.WAITING):
+        for stage in Stage:
             with hold(bed, stage) as launch, bed.without_slurmd(NODE, lost=True):
                 said = launch.end()
                 # That srun then ends with 0 is Slurm's.
