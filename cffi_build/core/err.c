@@ -57,6 +57,7 @@ static const struct {
 	{ ENOENT, "open the namespace",
 	  "the process that holds the container was ended from outside; see the node's kernel log (out of memory?) and try again" },
 	{ EAGAIN, "fork", "no more processes are allowed; see `ulimit -u` and the job's limit of processes" },
+	{ EAGAIN, "fork for", "no more processes are allowed; see `ulimit -u` and the job's limit of processes" },
 	{ ESTALE, "use the container",
 	  "a process of this user or of root mounted something over it before this rank joined; start the step again, and "
 	  "if it stays so, look for what mounts in other processes' namespaces on this node" },

@@ -161,6 +161,7 @@ int bb_helper_start(struct bb_share *share, const struct bb_request *request, co
 {
 	/* In between, so that the helper is a child of nobody in the step.  It shares this rank's memory, as no more than the
 	 * helper is to cost a copy of slurmstepd's page tables. */
+	static const char what[] = "the process that makes the container";
 	pid_t child = vfork();
 	int status = 0;
 
@@ -175,10 +176,10 @@ int bb_helper_start(struct bb_share *share, const struct bb_request *request, co
 		_exit(helper < 0 ? errno : 0);
 	}
 	if (child < 0)
-		return bb_fail(err, errno, "fork", "");
+		return bb_fail(err, errno, "fork", what);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		return bb_fail(err, WIFEXITED(status) ? WEXITSTATUS(status) : EINTR, "fork", "");
+		return bb_fail(err, WIFEXITED(status) ? WEXITSTATUS(status) : EINTR, "fork", what);
 	return 0;
 }

@@ -108,8 +108,8 @@ static bool drain(struct stream *out, struct stream *err, long limit, const stru
 
 		if (bb_now() > limit || !bb_wanted(share))
 			return false;
-		if (poll(polls, 2, 1000) < 0 && errno != EINTR)
-			return false;
+		/* That it fails, for want of memory, is no reason to give up before the limit. */
+		poll(polls, 2, 1000);
 		if (polls[0].revents)
 			take(out);
 		if (polls[1].revents)
@@ -146,20 +146,26 @@ int bb_plan(struct bb_share *share, const struct bb_request *request)
 {
 	struct stream out = { -1, share->entry, sizeof share->entry, 0 };
 	struct stream err = { -1, share->text, sizeof share->text - 1, 0 };
-	int out_pipe[2] = { -1, -1 }, err_pipe[2] = { -1, -1 }, status = 0;
+	int out_pipe[2] = { -1, -1 }, err_pipe[2] = { -1, -1 }, status = 0, rc = 0;
 	long limit = bb_now() + PLAN_SECONDS;
 	char python[PATH_MAX];
+	struct bb_err problem;
+	pid_t child = -1;
 	bool complete;
-	pid_t child;
 
 	if (bb_installed("/venv/bin/python", python, sizeof python) < 0)
 		return bb_broken(share, "cannot find ", "the Python of bareboat", "the plugin does not know its own path");
-	if (pipe2(out_pipe, O_CLOEXEC) < 0 || pipe2(err_pipe, O_CLOEXEC) < 0 || (child = fork()) < 0) {
+	if (pipe2(out_pipe, O_CLOEXEC) < 0 || pipe2(err_pipe, O_CLOEXEC) < 0)
+		rc = bb_fail(&problem, errno, "open a pipe to", python);
+	else if ((child = fork()) < 0)
+		rc = bb_fail(&problem, errno, "fork for", python);
+	if (rc < 0) {
 		for (int i = 0; i < 2; i++) {
 			bb_close(&out_pipe[i]);
 			bb_close(&err_pipe[i]);
 		}
-		return bb_broken(share, "cannot start ", python, strerrordesc_np(errno));
+		bb_err_text(&problem, share->text, sizeof share->text);
+		return -1;
 	}
 	if (child == 0)
 		execute(python, request, share->image, out_pipe[1], err_pipe[1]);

@@ -6,6 +6,7 @@ SPANK_PLUGIN(bareboat, 1)
 
 /* Set by slurmstepd before it forks the ranks, which inherit it. */
 static struct bb_share *share;
+static int failure;
 
 int slurm_spank_init(spank_t sp, int argc, char **argv)
 {
@@ -25,7 +26,7 @@ int slurm_spank_init_post_opt(spank_t sp, int argc, char **argv)
 		bb_local_post_opt(sp);
 	/* Newer releases drain the node for anything but 0 from here, so failures wait for the ranks to tell them. */
 	if (context == S_CTX_REMOTE)
-		share = bb_remote_open(sp, argc, argv);
+		share = bb_remote_open(sp, argc, argv, &failure);
 	return 0;
 }
 
@@ -34,6 +35,8 @@ int slurm_spank_task_init(spank_t sp, int argc, char **argv)
 	(void)argc, (void)argv;
 	if (share)
 		bb_task_join(sp, share);
+	else if (failure)
+		bb_task_refuse(sp, failure);
 	return 0;
 }
 

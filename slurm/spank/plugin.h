@@ -96,8 +96,9 @@ void bb_local_post_opt(spank_t sp);
 void bb_compare_start(void);
 void bb_compare_finish(void);
 
-/* remote.c: NULL where the step has no container.  The arguments are the plugin's own, from plugstack.conf. */
-struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv);
+/* remote.c: NULL where the step has no container, or where there is no memory for it; then `failure` gets the errno.  The
+ * arguments are the plugin's own, from plugstack.conf. */
+struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv, int *failure);
 /* At the step's end, still as root: whoever waits for its ranks leaves at once rather than within a second. */
 void bb_step_over(struct bb_share *share);
 
@@ -111,6 +112,8 @@ void bb_rundir_make(spank_t sp);
 
 /* task.c: does not return on failure. */
 void bb_task_join(spank_t sp, struct bb_share *share);
+/* Ends a rank whose node has no memory to share between its ranks: outside of the container it must not run. */
+void bb_task_refuse(spank_t sp, int errnum) __attribute__((noreturn));
 
 /* groups.c: as root, forks the child that waits for the helper; does nothing where it cannot. */
 void bb_groups_offer(spank_t sp, struct bb_share *share);

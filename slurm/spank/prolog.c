@@ -92,6 +92,19 @@ static void fail(spank_t sp, const char *kind, const char *path, const char *why
 	_exit(number > 0 ? number : BB_FAILED);
 }
 
+static void fail_to_start(spank_t sp, const char *kind, const char *path, const char *what, const char *hint)
+{
+	char why[256];
+	size_t at = bb_put(why, sizeof why, 0, "could not be started: cannot ");
+
+	at = bb_put(why, sizeof why, at, what);
+	at = bb_put(why, sizeof why, at, ": ");
+	at = bb_put(why, sizeof why, at, bb_describe(errno));
+	at = bb_put(why, sizeof why, at, "; see ");
+	bb_put(why, sizeof why, at, hint);
+	fail(sp, kind, path, why, -1);
+}
+
 static void run(spank_t sp, const char *kind, const char *path)
 {
 	char **environment = NULL;
@@ -103,11 +116,13 @@ static void run(spank_t sp, const char *kind, const char *path)
 	if (access(path, R_OK | X_OK) < 0)
 		fail(sp, kind, path,
 		     "is missing or not executable on this node; prologs run on the host, where the path must exist", -1);
-	if (spank_get_item(sp, S_JOB_ENV, &environment) != ESPANK_SUCCESS || pipe2(fds, O_CLOEXEC) < 0)
-		fail(sp, kind, path, "could not be started: no pipe; see `ulimit -n`", -1);
+	if (spank_get_item(sp, S_JOB_ENV, &environment) != ESPANK_SUCCESS)
+		fail(sp, kind, path, "could not be started: Slurm does not tell its environment", -1);
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		fail_to_start(sp, kind, path, "open a pipe", "`ulimit -n`");
 	child = fork();
 	if (child < 0)
-		fail(sp, kind, path, "could not be started: no process; see `ulimit -u` and the job's limit of processes", -1);
+		fail_to_start(sp, kind, path, "fork", "`ulimit -u` and the job's limit of processes");
 	if (child == 0)
 		execute(path, environment, fds[1]);
 	close(fds[1]);

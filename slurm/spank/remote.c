@@ -1,5 +1,6 @@
 /* slurmstepd, as root, before it forks the ranks. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,7 +14,7 @@ void bb_step_over(struct bb_share *step)
 	bb_futex_wake(&step->joined);
 }
 
-struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv)
+struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv, int *failure)
 {
 	char image[PATH_MAX];
 	struct bb_share *share;
@@ -30,10 +31,10 @@ struct bb_share *bb_remote_open(spank_t sp, int argc, char **argv)
 	if (got != ESPANK_SUCCESS)
 		image[0] = '\0';
 	share = mmap(NULL, sizeof *share, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	/* Without it, a step that was to run in a container would run outside: it must not start at all. */
+	/* For the ranks to tell: of a slurmstepd that ends here, srun learns nothing, and waits. */
 	if (share == MAP_FAILED) {
-		slurm_error("bareboat: cannot map the memory that the ranks share: %m");
-		_exit(BB_FAILED);
+		*failure = errno;
+		return NULL;
 	}
 	share->stepd = getpid();
 	if (spank_get_item(sp, S_JOB_LOCAL_TASK_COUNT, &share->ranks) != ESPANK_SUCCESS)

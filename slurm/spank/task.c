@@ -164,6 +164,20 @@ static void trace(spank_t sp, const struct bb_share *share, unsigned long long j
 	bb_say(sp, text);
 }
 
+void bb_task_refuse(spank_t sp, int errnum)
+{
+	char text[256];
+	struct bb_err err;
+	int rank = 0;
+
+	bb_fail(&err, errnum, "map", "the memory that the ranks share");
+	bb_err_text(&err, text, sizeof text);
+	/* Nothing is shared that could say whether somebody has told it. */
+	if (spank_get_item(sp, S_TASK_ID, &rank) == ESPANK_SUCCESS && rank == 0)
+		bb_say(sp, text);
+	_exit(BB_FAILED);
+}
+
 void bb_task_join(spank_t sp, struct bb_share *share)
 {
 	struct bb_environment environment = { .data = sp, .get = get, .set = set, .unset = unset };
