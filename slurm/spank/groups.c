@@ -14,14 +14,15 @@
 #include "sys.h"
 
 /* As long as a rank may be held up by its prologs. */
-enum { OFFER_SECONDS = 900, ASK_SECONDS = 5, BUSY_SECONDS = 60, MAP_MAX = 4000 };
+enum { OFFER_SECONDS = 900, ASK_SECONDS = 5, BUSY_SECONDS = 60, MAP_MAX = 4096 };
 
 struct offer {
 	uid_t uid;
 	pid_t stepd; /* not what the shared memory says */
-	unsigned count;
+	unsigned count; /* of those in the map */
+	bool whole;     /* the map has all */
 	size_t length;
-	char map[MAP_MAX]; /* the kernel takes less than a page (user_namespaces(7)) */
+	char map[MAP_MAX]; /* the kernel takes less than a page of 4 KiB at once (user_namespaces(7)) */
 };
 
 static bool add_group(struct offer *offer, gid_t gid)
@@ -48,7 +49,7 @@ static bool among(const gid_t *groups, int count, gid_t gid)
 	return false;
 }
 
-/* The primary group, then the others once each; those beyond the kernel's limits show as the overflow gid. */
+/* The primary group, then the others once each, up to the kernel's limits (user_namespaces(7)). */
 static bool read_groups(spank_t sp, struct offer *offer)
 {
 	enum { EXTENTS_MAX = 340 };
@@ -59,10 +60,10 @@ static bool read_groups(spank_t sp, struct offer *offer)
 	    spank_get_item(sp, S_JOB_GID, &primary) != ESPANK_SUCCESS ||
 	    spank_get_item(sp, S_JOB_SUPPLEMENTARY_GIDS, &groups, &count) != ESPANK_SUCCESS)
 		return false;
-	add_group(offer, primary);
-	for (int i = 0; i < count && i < EXTENTS_MAX - 1; i++)
-		if (groups[i] != primary && !among(groups, i, groups[i]) && !add_group(offer, groups[i]))
-			break;
+	offer->whole = add_group(offer, primary);
+	for (int i = 0; i < count && offer->whole; i++)
+		if (groups[i] != primary && !among(groups, i, groups[i]))
+			offer->whole = offer->count < EXTENTS_MAX && add_group(offer, groups[i]);
 	return true;
 }
 
@@ -141,6 +142,7 @@ void bb_groups_offer(spank_t sp, struct bb_share *share)
 	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
 		;
 	share->unmapped = !atomic_load(&share->mapper);
+	share->most_groups = offer.whole ? 0 : offer.count;
 }
 
 void bb_groups_withdraw(struct bb_share *share)

@@ -78,6 +78,7 @@ struct bb_share {
 	_Atomic uint32_t seated;
 	struct bb_seat seats[BB_SEATS];
 	bool unmapped;            /* the user has several groups, and only one of them is mapped */
+	uint32_t most_groups;     /* how many of them one map holds; 0 where it holds all */
 	bool cached;              /* the program came from the cache */
 	unsigned long long entered; /* microseconds from the helper's start until the container stood */
 	struct bb_program program;  /* in `entry`, which is at one address in all ranks; it is checked once, by the helper */

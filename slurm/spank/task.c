@@ -123,9 +123,17 @@ static void tell_of_node(spank_t sp, const struct bb_share *share)
 		bb_put(text, sizeof text, at, share->note);
 		bb_say(sp, text);
 	}
-	if (share->unmapped)
+	if (share->unmapped) {
 		bb_say(sp, "warning: of your groups only one is mapped on this node: the others count when files are opened, but show as "
 			   "65534, and chgrp to them fails; start the step again, and if it stays so, see slurmd's log");
+	} else if (share->most_groups) {
+		at = bb_put(text, sizeof text, 0, "warning: of your groups only ");
+		at = bb_put_number(text, sizeof text, at, share->most_groups);
+		bb_put(text, sizeof text, at,
+		       " are mapped, as many as the kernel takes: the others count when files are opened, but show as 65534, and "
+		       "chgrp to them fails; to have another one among them, start the step with sg(1)");
+		bb_say(sp, text);
+	}
 }
 
 static void die(spank_t sp, struct bb_share *share, const char *text) __attribute__((noreturn));
