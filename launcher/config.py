@@ -64,6 +64,7 @@ class SiteConfig:
     network_types: tuple[str, ...] = NETWORK_TYPES
     mpi_mode: MpiMode = MpiMode.AUTO
     mpi_prefixes: tuple[str, ...] = ()
+    allow_singletons: bool = False
     squashfuse: str = ""
     passed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
@@ -239,7 +240,7 @@ def _mode(value: object) -> MpiMode:
 
 _KEYS: dict[str, dict[str, Callable[[object], object]]] = {
     "view": {**{view.value: _boolean for view in View}, "mounts": _mounts, "network-types": _types},
-    "mpi": {"mode": _mode, "prefixes": _paths},
+    "mpi": {"mode": _mode, "prefixes": _paths, "allow-singletons": _boolean},
     "image": {"squashfuse": _path},
     "environment": {"pass": _names, "deny": _names},
     "limits": {"mounts": _count},
@@ -250,6 +251,7 @@ _FIELDS = {
     "view.network-types": "network_types",
     "mpi.mode": "mpi_mode",
     "mpi.prefixes": "mpi_prefixes",
+    "mpi.allow-singletons": "allow_singletons",
     "image.squashfuse": "squashfuse",
     "environment.pass": "passed",
     "environment.deny": "denied",

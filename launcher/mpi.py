@@ -92,29 +92,31 @@ def _decide(
     swap = mpi_abi.make_swap(facts, host, closure, private_dir=MPI_DIR)
     risk = f"the host's MPI does not fit and is used all the same: {_texts(verdict)}" if forced else ""
     linked = facts.source is mpi_abi.MpiSource.TREE
-    alone = lonely_ranks(host, closure, step) if step and linked else ""
-    return replace(_decision(mode, verdict, facts), swap=swap, warning="; ".join(filter(None, (risk, alone))))
+    alone = lonely_ranks(host, closure, step) if step and linked else None
+    if alone is not None and mode is not MpiMode.FORCE and not config.allow_singletons:
+        raise alone
+    known = f"{alone}; {alone.hint}" if alone is not None else ""
+    return replace(
+        _decision(mode, verdict, facts), swap=swap, warning="; ".join(filter(None, (risk, known)))
+    )
 
 
-def lonely_ranks(host: HostMpi, closure: Closure, step: StepFacts) -> str:
-    """Say why the ranks of a step would not find each other, each starting alone; "" where they would.  Pure.
+def lonely_ranks(host: HostMpi, closure: Closure, step: StepFacts) -> BareboatError | None:
+    """Say why the ranks of a step would not find each other, each starting alone; None if they may.  Pure.
 
-    Only of what srun certainly offers: other types than these (SLURM_MPI_TYPE, srun(1)) are a site's own.
+    The job would look successful, with as many results as ranks.
     """
-    from mpi_abi.families import stem, tables
+    from mpi_abi.pmi import spoken_by, starts_alone
 
     # Not set under --mpi=none (Slurm 22.05).
     offered = dict(step.environment).get("SLURM_MPI_TYPE") or step.pmi.value
-    kind = "pmix" if offered.startswith("pmix") else offered
-    spoken = tables().wire_up(host.family)
-    pmix = any(stem(file.soname) == "libpmix" for file in closure.files)
-    if step.task_count < 2 or not spoken or kind not in {"none", "pmi2", "pmix"}:
-        return ""
-    if kind in spoken or (kind == "pmix" and pmix):
-        return ""
-    return (
-        f"under --mpi={offered}, {host.title} starts each of the {step.task_count} ranks alone, "
-        f"as rank 0 of 1; use srun --mpi={spoken[0]}"
+    spoken = spoken_by(host, closure)
+    if step.task_count < 2 or not starts_alone(spoken, offered):
+        return None
+    return BareboatError(
+        f"under --mpi={offered}, each of the {step.task_count} ranks of {host.title} starts alone, "
+        "as rank 0 of 1",
+        hint=f"use srun --mpi={spoken.advice}; BAREBOAT_MPI=force starts them all the same",
     )
 
 

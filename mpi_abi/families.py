@@ -18,8 +18,9 @@ UNKNOWN = "unknown"
 class Family:
     """One MPI family: the symbols that tell it, and whether its members can stand in for each other.
 
-    ``wire_up`` are the interfaces by which its ranks find each other through srun, where a rank that finds
-    none starts alone and says nothing; () where it says so itself.
+    ``wire_up`` are the interfaces by which its ranks find each other through srun; from version
+    ``alone_since`` on, a rank that finds none of them starts alone and says nothing ("": it always says so).
+    ``markers`` are patterns of objects of which only the address counts.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Family:
     without: tuple[str, ...] = ()
     version_object: str = ""
     wire_up: tuple[str, ...] = ()
+    alone_since: str = ""
     markers: tuple[str, ...] = ()
     swappable: bool = True
 
@@ -36,12 +38,14 @@ class Family:
 class Product:
     """Who builds libraries of ``families``, told by an exported ``symbol`` or by a text in the file.
 
-    ``pattern`` is a regular expression over bytes, whose group is the version.
+    ``pattern`` is a regular expression over bytes, whose group is the version; ``answer`` one over what
+    MPI_Get_library_version says.
     """
 
     title: str
     families: tuple[str, ...]
     pattern: str
+    answer: str
     symbol: str = ""
 
 
@@ -115,10 +119,6 @@ class Tables:
     def title(self, family: str) -> str:
         """What people call a family."""
         return self.families[family].title if family in self.families else family
-
-    def wire_up(self, family: str) -> tuple[str, ...]:
-        """By what the ranks of a family find each other, () where none of them starts alone unsaid."""
-        return self.families[family].wire_up if family in self.families else ()
 
     def role_title(self, role: str) -> str:
         """What a role is, in words."""

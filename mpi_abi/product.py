@@ -47,6 +47,20 @@ def value_set(family: str, product: str, version: str) -> str:
     return next((row.name for row in tables().value_sets if _has(row, product, version)), "")
 
 
+def read_answer(family: str, answer: str) -> tuple[str, str]:
+    """Product and version by what MPI_Get_library_version says; both "" if that is not known."""
+    for product in tables().products:
+        if family in product.families and (match := re.search(product.answer, answer)):
+            return product.title, match[1]
+    return "", ""
+
+
+def older(version: str, than: str) -> bool:
+    """Whether a version comes before another; its numbers up to the first other character count."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return match is not None and _numbers(match[0]) < _numbers(than)
+
+
 def _has(row: ValueSet, product: str, version: str) -> bool:
     # Pre-releases (5.0.0b1) are in no row: the sets changed between two of them.
     if row.product != product or not re.fullmatch(r"\d+(\.\d+)*", version):

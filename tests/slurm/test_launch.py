@@ -80,17 +80,28 @@ def test_open_mpi_of_the_image_speaks_pmix_with_slurm(srun: Srun, image: Callabl
 
 
 @pytest.mark.parametrize("mpi_type", ["pmix", "none"])
-def test_ranks_that_start_alone_do_not_do_so_silently(srun: Srun, mpich: Path, mpi_type: str) -> None:
+def test_ranks_that_would_start_alone_do_not_start(srun: Srun, mpich: Path, mpi_type: str) -> None:
     result = srun(f"--mpi={mpi_type}", "-N2", "-n2", f"--container={mpich}", HELLO)
-    assert re.findall(r"rank (\d) of (\d)", result.stdout) == [("0", "1")] * 2
+    assert (result.returncode, result.stdout) == (125, "")
+    said = (
+        rf"^bareboat: n[12]: {{}}: under --mpi={mpi_type}\S*, each of the 2 ranks of MPICH 4\.0\.2 "
+        r"starts alone, as rank 0 of 1"
+    )
+    assert re.search(said.format("error") + "$", result.stderr, re.MULTILINE)
     assert re.search(
-        rf"^bareboat: n[12]: warning: under --mpi={mpi_type}\S*, MPICH 4\.0\.2 starts each of the 2 "
-        r"ranks alone, as rank 0 of 1; use srun --mpi=pmi2$",
+        r"hint: use srun --mpi=pmi2; BAREBOAT_MPI=force starts them all the same$",
         result.stderr,
         re.MULTILINE,
     )
     # A program without MPI does not mind.
     assert good(srun(f"--mpi={mpi_type}", "-n2", f"--container={mpich}", "true")) == []
+    # A kept plan is not one for every type.
+    assert len(good(srun("-N2", "-n2", f"--container={mpich}", HELLO))) == 2
+    again = srun(f"--mpi={mpi_type}", "-N2", "-n2", f"--container={mpich}", HELLO)
+    assert again.returncode == 125
+    forced = srun(f"--mpi={mpi_type}", "-N2", "-n2", f"--container={mpich}", HELLO, BAREBOAT_MPI="force")
+    assert re.findall(r"rank (\d) of (\d)", forced.stdout) == [("0", "1")] * 2
+    assert re.search(said.format("warning") + "; use srun --mpi=pmi2;", forced.stderr, re.MULTILINE)
 
 
 # -- what stays Slurm's

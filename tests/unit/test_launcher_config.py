@@ -36,6 +36,7 @@ def test_every_key_is_read() -> None:
         [mpi]
         mode = "host"
         prefixes = ["/opt/mpich"]
+        allow-singletons = true
         [environment]
         pass = ["LD_PRELOAD"]
         deny = ["SECRET"]
@@ -51,6 +52,7 @@ def test_every_key_is_read() -> None:
         network_types=("nfs4",),
         mpi_mode=MpiMode.HOST,
         mpi_prefixes=("/opt/mpich",),
+        allow_singletons=True,
         passed=("LD_PRELOAD",),
         denied=("SECRET",),
         max_mounts=2,
@@ -64,7 +66,11 @@ def test_an_empty_file_is_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("[mpi]\n\nmod = 1", "/site.toml line 3: 'mpi.mod' is not known", "keys of [mpi]: mode, prefixes"),
+        (
+            "[mpi]\n\nmod = 1",
+            "/site.toml line 3: 'mpi.mod' is not known",
+            "keys of [mpi]: mode, prefixes, allow-singletons",
+        ),
         ("[mpi]\nmode='host'\n[vieuw]\n", "/site.toml line 3: 'vieuw' is not known", "tables: view, mpi,"),
         ("mpi = 3", "/site.toml line 1: 'mpi' must be a table", "write [mpi]"),
         ("[view]\nhome = 1", "/site.toml line 2: 'view.home' must be true or false", ""),

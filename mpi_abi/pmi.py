@@ -1,0 +1,102 @@
+"""By what the ranks of a step find each other: what Slurm offers, and what an MPI speaks.
+
+An MPI that finds nobody to speak to starts each rank alone, as rank 0 of 1: n results, none of them wrong to
+look at, and none of the work shared.  The names are those of ``srun --mpi``; PMI-1 goes over the same socket
+as PMI-2.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+
+from .closure import Closure
+from .families import stem, tables
+from .host import HostMpi
+from .product import older
+
+_BY_LIBRARY = {"libpmix": "pmix", "libpmi2": "pmi2", "libpmi": "pmi1"}
+_ASK_LIMIT = 5.0
+"""Seconds that srun may take to say what it offers: it may have to find its configuration on the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What an MPI speaks, the best first.
+
+    ``without`` says that it may reach Slurm under ``--mpi=none``, too (Slurm's libpmi does); ``silent`` that
+    a rank which reaches nobody starts alone and says nothing.
+    """
+
+    interfaces: tuple[str, ...]
+    without: bool
+    silent: bool
+
+    @property
+    def advice(self) -> str:
+        """The value for ``srun --mpi``, "" if there is none to name."""
+        return next((_type(name) for name in self.interfaces), "")
+
+
+def spoken_by(host: HostMpi, closure: Closure) -> Spoken:
+    """What a host's MPI speaks: by its family and version, and by the libraries that it brings along.  Pure."""
+    family = tables().families[host.family]
+    linked = {_BY_LIBRARY[stem(file.soname)] for file in closure.files if stem(file.soname) in _BY_LIBRARY}
+    names = dict.fromkeys((*family.wire_up, *sorted(linked, reverse=True)))
+    if family.wire_up == ("pmix",) and "pmix" not in linked:
+        names = dict.fromkeys(sorted(linked, reverse=True))  # without its libpmix it speaks none
+    silent = bool(family.alone_since) and not older(host.version, family.alone_since)
+    return Spoken(tuple(names), "pmi1" in linked or "pmi2" in linked, silent)
+
+
+def starts_alone(spoken: Spoken, offered: str) -> bool:
+    """Whether the ranks certainly start alone under ``--mpi=offered``.  Pure.
+
+    Other types than Slurm's own are a site's, and may be anything.
+    """
+    kind = "pmix" if offered.startswith("pmix") else offered
+    if kind not in {"none", "pmi2", "pmix"} or not spoken.silent:
+        return False
+    return kind not in map(_type, spoken.interfaces) and not (kind == "none" and spoken.without)
+
+
+def advise(title: str, spoken: Spoken, offered: tuple[str, ...]) -> str:
+    """One sentence on how to start an MPI, in view of what srun offers (() if it was not asked).  Pure."""
+    names = " and ".join(spoken.interfaces)
+    if not names:
+        return f"{title} speaks no PMI that srun offers: start it with its own mpiexec"
+    kinds = {"pmix" if name.startswith("pmix") else name for name in offered}
+    usable = [_type(name) for name in spoken.interfaces if not offered or _type(name) in kinds]
+    if not usable:
+        return (
+            f"{title} speaks {names}; srun here offers only {', '.join(offered)}: its ranks would start alone"
+        )
+    return f"{title} speaks {names}: start it with srun --mpi={usable[0]}"
+
+
+def ask_srun() -> tuple[str, ...]:
+    """The types that ``srun --mpi=list`` names, sorted; () where there is no srun that answers."""
+    try:
+        done = subprocess.run(
+            ["srun", "--mpi=list"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", check=False, timeout=_ASK_LIMIT,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return parse_types(done.stdout + done.stderr) if done.returncode == 0 else ()
+
+
+def parse_types(text: str) -> tuple[str, ...]:
+    """The types in what ``srun --mpi=list`` prints: a line each, PMIx's versions with commas in one. Pure."""
+    names: set[str] = set()
+    for line in text.splitlines():
+        head, colon, rest = line.strip().removeprefix("srun: ").partition("available:")
+        words = (rest if colon else head).replace(",", " ").split()
+        if colon or len(words) == 1:
+            names.update(word for word in words if word.replace("_", "").isalnum())
+    return tuple(sorted(names))
+
+
+def _type(interface: str) -> str:
+    """The type of ``srun --mpi`` under which an interface is served."""
+    return "pmi2" if interface == "pmi1" else interface
