@@ -74,6 +74,9 @@ def bareboat(context: click.Context) -> None:
     Under Slurm: srun --container=IMG app
     """
     context.obj = _open_image
+    # click asks for a default when it needs one: only then is the configuration read.
+    known = {"site": _configured_prefixes}
+    context.default_map = {"abi": {"host": known, "check": known}}
 
 
 def _open_image(name: str) -> AbstractContextManager[RootView]:
@@ -81,6 +84,14 @@ def _open_image(name: str) -> AbstractContextManager[RootView]:
     from launcher.image.root import open_view
 
     return open_view(name, environment=os.environ, cwd=_cwd())
+
+
+def _configured_prefixes() -> tuple[str, ...]:
+    """The prefixes of the host's MPIs that the site's configuration names."""
+    from launcher.config import find_config, read_config
+
+    path, asked = find_config(os.environ)
+    return read_config(path, required=asked).mpi_prefixes
 
 
 def _without_dashes(

@@ -106,17 +106,18 @@ def lonely_ranks(host: HostMpi, closure: Closure, step: StepFacts) -> BareboatEr
 
     The job would look successful, with as many results as ranks.
     """
-    from mpi_abi.pmi import spoken_by, starts_alone
+    from mpi_abi.pmi import PmiAdvice, spoken_by, starts_alone
 
     # Not set under --mpi=none (Slurm 22.05).
     offered = dict(step.environment).get("SLURM_MPI_TYPE") or step.pmi.value
     spoken = spoken_by(host, closure)
     if step.task_count < 2 or not starts_alone(spoken, offered):
         return None
+    use = PmiAdvice(host.title, spoken, ()).use
     return BareboatError(
         f"under --mpi={offered}, each of the {step.task_count} ranks of {host.title} starts alone, "
         "as rank 0 of 1",
-        hint=f"use srun --mpi={spoken.advice}; BAREBOAT_MPI=force starts them all the same",
+        hint=f"use srun --mpi={use}; BAREBOAT_MPI=force starts them all the same",
     )
 
 

@@ -30,7 +30,7 @@ def tell(mark, text):
 try:
     ask = ctypes.CDLL(sys.argv[1]).MPI_Get_library_version
 except (OSError, AttributeError) as error:
-    tell(b"-", str(error).encode())
+    tell(b"-", b"it cannot be loaded: " + str(error).encode())
 text, length = ctypes.create_string_buffer({_LONGEST}), ctypes.c_int()
 code = ask(text, ctypes.byref(length))
 tell(*((b"+", text.value) if code == 0 else (b"-", b"MPI_Get_library_version returned %d" % code)))
@@ -79,7 +79,7 @@ def ask_version(path: str, *, limit: float = LIMIT) -> Answer:
     if said[:1] == b"+":
         return Answer(text=said[1:].decode("utf-8", "replace").strip())
     if said[:1] == b"-":
-        return Answer(problem=f"it cannot be loaded: {said[1:].decode('utf-8', 'replace')}")
+        return Answer(problem=said[1:].decode("utf-8", "replace"))
     how = f"by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"with {code}"
     return Answer(problem=f"the process that loaded it was ended {how}")
 

@@ -5,6 +5,7 @@ How images are opened may be given as the context's object (an `Opener`); withou
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,11 +26,18 @@ def abi() -> None:
 @abi.command(context_settings={"ignore_unknown_options": True})
 @click.argument("image", type=click.Path())
 @click.argument("app", nargs=-1, type=click.UNPROCESSED)
-@click.option("--prefix", "prefixes", multiple=True, help="A host MPI to look at first.")
+@click.option("--prefix", "--host", "prefixes", multiple=True, help="A host MPI to look at first.")
+@click.option("--site-prefix", "site", multiple=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the facts and the verdict as JSON.")
 @click.pass_obj
 def check(
-    opener: Opener | None, image: str, app: tuple[str, ...], prefixes: tuple[str, ...], *, as_json: bool
+    opener: Opener | None,
+    image: str,
+    app: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    site: tuple[str, ...],
+    *,
+    as_json: bool,
 ) -> None:
     """Say whether the MPI of IMAGE, as APP uses it, can be replaced by this host's.
 
@@ -42,6 +50,7 @@ def check(
     from .errors import AbiError
     from .host import choose_host, probe_host
     from .image import probe_image
+    from .pmi import PmiAdvice, ask_srun, spoken_by
     from .rootfs import open_directory
     from .swap import make_swap
     from .verdict import VerdictKind, judge
@@ -49,40 +58,52 @@ def check(
     try:
         with (opener or open_directory)(image) as view:
             facts = probe_image(view, program=_find_program(view, app[0]) if app else None, environment={})
-        hosts = probe_host(prefixes=prefixes)
+        order = (*_absolute(prefixes), *site)
+        hosts = probe_host(prefixes=order)
         values = facts.mpi[0].values if facts.mpi else ""
-        host = choose_host(hosts, facts.family, order=prefixes, values=values) or next(iter(hosts), None)
+        host = choose_host(hosts, facts.family, order=order, values=values) or next(iter(hosts), None)
         closure = find_closure(host) if host and host.family == facts.family else None
         verdict = judge(facts, host, closure)
-        swap = None
+        swap, pmi = None, None
         if host and closure and verdict.kind is VerdictKind.NATIVE:
             swap = make_swap(facts, host, closure, private_dir=_PRIVATE_DIR)
+            pmi = PmiAdvice(host.title, spoken_by(host, closure), ask_srun())
     except AbiError as error:
         _fail(error)
     if as_json:
-        _print_json(report.verdict_json(facts, verdict, swap))
+        _print_json(report.verdict_json(facts, verdict, swap, pmi))
     else:
-        click.echo("\n".join(report.verdict_lines(facts, verdict, swap)))
+        click.echo("\n".join(report.verdict_lines(facts, verdict, swap, pmi)))
     sys.exit(report.EXIT_CODES[verdict.kind])
 
 
 @abi.command()
-@click.option("--prefix", "prefixes", multiple=True, help="Directory of an MPI to look at first.")
+@click.option(
+    "--prefix", "--host", "prefixes", multiple=True, help="Another directory of an MPI, e.g. of a wheel."
+)
+@click.option("--site-prefix", "site", multiple=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def host(prefixes: tuple[str, ...], *, as_json: bool) -> None:
-    """List the MPIs of this host, best first within a family."""
-    from . import report
+def host(prefixes: tuple[str, ...], site: tuple[str, ...], *, as_json: bool) -> None:
+    """List the MPIs of this host, best first within a family, and which one BAREBOAT_MPI=auto takes.
+
+    Each is asked for its version in a process of its own.
+    """
     from .errors import AbiError
-    from .host import probe_host
+    from .hostreport import inventory_json, inventory_lines
+    from .inventory import take_stock
 
     try:
-        hosts = probe_host(prefixes=prefixes)
+        inventory = take_stock(prefixes=_absolute(prefixes), site=site, environment=os.environ)
     except AbiError as error:
         _fail(error)
     if as_json:
-        _print_json(report.host_json(hosts))
+        _print_json(inventory_json(inventory))
     else:
-        click.echo("\n".join(report.host_lines(hosts)))
+        click.echo("\n".join(inventory_lines(inventory)))
+
+
+def _absolute(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(os.path.abspath(path) for path in paths)  # noqa: PTH100 - links stay as they are named
 
 
 def _find_program(view: RootView, name: str) -> str:

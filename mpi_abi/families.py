@@ -91,6 +91,7 @@ class Group:
     libraries: tuple[str, ...]
     directories: tuple[PluginDirectory, ...] = ()
     shared: bool = False
+    fabric: bool = False
     family: str = ""
     product: str = ""
     only_with: str = ""

@@ -77,7 +77,12 @@ def host_loader(elves: ElfCache, recorder: Recorder | None = None) -> Loader:
 
 
 def probe_host(
-    *, prefixes: tuple[str, ...] = (), family: str = "", recorder: Recorder | None = None
+    *,
+    prefixes: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
+    family: str = "",
+    recorder: Recorder | None = None,
+    problems: list[str] | None = None,
 ) -> tuple[HostMpi, ...]:
     """Find the MPIs of this host.
 
@@ -85,7 +90,9 @@ def probe_host(
         prefixes: directories of installations that the loader does not search, e.g. ``/opt/mpich-4.3``;
             absolute.
         family: look only for this one, "" for all.
+        optional: more of them, which may hold no MPI.
         recorder: gets guards for what is read.
+        problems: gets a line for each file that looks like an MPI's and cannot be read.
 
     Returns them best first within a family: those in ``prefixes`` in that order, then in the order of the
     loader's own search, then of the known places.  Raises AbiError if a prefix holds no MPI.
@@ -93,14 +100,18 @@ def probe_host(
     elves = ElfCache()
     loader = host_loader(elves, recorder)
     places: dict[str, dict[str, MpiLibrary]] = {}
-    for prefix in prefixes:
-        found = list(_in_prefix(loader, prefix))
-        if not any(item.role == C_ROLE for item in found):
+    problems = [] if problems is None else problems
+    for prefix in (*prefixes, *optional):
+        bad: list[str] = []
+        found = list(_in_prefix(loader, prefix, bad))
+        if prefix in prefixes and not any(item.role == C_ROLE for item in found):
+            why = f" ({'; '.join(bad)})" if bad else ""
             raise AbiError(
-                f"{prefix}: no MPI library there", hint="name the directory that has lib/libmpi*.so*"
+                f"{prefix}: no MPI library there{why}", hint="name the directory that has lib/libmpi*.so*"
             )
+        problems += bad
         _place(places, found)
-    _place(places, _identified(loader, _known_paths(loader)))
+    _place(places, _identified(loader, _known_paths(loader), problems))
     hosts = []
     for libraries in places.values():
         for item in libraries.values():
@@ -145,13 +156,13 @@ def _named(item: MpiLibrary) -> bool:
     return item.path.rpartition("/")[2] == item.soname
 
 
-def _in_prefix(loader: Loader, prefix: str) -> Iterator[MpiLibrary]:
+def _in_prefix(loader: Loader, prefix: str, problems: list[str]) -> Iterator[MpiLibrary]:
     """The MPI libraries below a prefix, of the first row of places that holds any."""
     for row in tables().prefix_dirs:
         patterns = (f"{prefix.rstrip('/')}/{part}".rstrip("/") for part in row)
         folders = [folder for pattern in patterns for folder in loader.view.expand(pattern)]
         paths = (path for folder in folders for path in _libraries_in(loader.view, folder))
-        found = list(_identified(loader, paths))
+        found = list(_identified(loader, paths, problems))
         if any(item.role == C_ROLE for item in found):
             yield from found
             return
@@ -170,7 +181,7 @@ def _known_paths(loader: Loader) -> Iterator[str]:
             yield from _libraries_in(loader.view, folder)
 
 
-def _identified(loader: Loader, paths: Iterator[str]) -> Iterator[MpiLibrary]:
+def _identified(loader: Loader, paths: Iterator[str], problems: list[str]) -> Iterator[MpiLibrary]:
     seen = set()
     for path in paths:
         real = loader.view.canonical(path)
@@ -182,7 +193,8 @@ def _identified(loader: Loader, paths: Iterator[str]) -> Iterator[MpiLibrary]:
             library = (
                 identify(loader.elves, path, real, real) if file_machine(real) == loader.machine else None
             )
-        except AbiError:
+        except AbiError as error:
+            problems.append(str(error))
             continue
         if library is not None:
             yield library

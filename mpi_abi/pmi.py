@@ -32,14 +32,9 @@ class Spoken:
     without: bool
     silent: bool
 
-    @property
-    def advice(self) -> str:
-        """The value for ``srun --mpi``, "" if there is none to name."""
-        return next((_type(name) for name in self.interfaces), "")
-
 
 def spoken_by(host: HostMpi, closure: Closure) -> Spoken:
-    """What a host's MPI speaks: by its family and version, and by the libraries that it brings along.  Pure."""
+    """What a host's MPI speaks, by its family and version and by the libraries it brings along.  Pure."""
     family = tables().families[host.family]
     linked = {_BY_LIBRARY[stem(file.soname)] for file in closure.files if stem(file.soname) in _BY_LIBRARY}
     names = dict.fromkeys((*family.wire_up, *sorted(linked, reverse=True)))
@@ -60,18 +55,31 @@ def starts_alone(spoken: Spoken, offered: str) -> bool:
     return kind not in map(_type, spoken.interfaces) and not (kind == "none" and spoken.without)
 
 
-def advise(title: str, spoken: Spoken, offered: tuple[str, ...]) -> str:
-    """One sentence on how to start an MPI, in view of what srun offers (() if it was not asked).  Pure."""
-    names = " and ".join(spoken.interfaces)
-    if not names:
-        return f"{title} speaks no PMI that srun offers: start it with its own mpiexec"
-    kinds = {"pmix" if name.startswith("pmix") else name for name in offered}
-    usable = [_type(name) for name in spoken.interfaces if not offered or _type(name) in kinds]
-    if not usable:
-        return (
-            f"{title} speaks {names}; srun here offers only {', '.join(offered)}: its ranks would start alone"
-        )
-    return f"{title} speaks {names}: start it with srun --mpi={usable[0]}"
+@dataclass(frozen=True, slots=True)
+class PmiAdvice:
+    """How to start an MPI, in view of what srun offers (() if it was not asked, or did not answer)."""
+
+    title: str
+    spoken: Spoken
+    offered: tuple[str, ...]
+
+    @property
+    def use(self) -> str:
+        """The value for ``srun --mpi``, "" if there is none."""
+        kinds = {"pmix" if name.startswith("pmix") else name for name in self.offered}
+        types = map(_type, self.spoken.interfaces)
+        return next((name for name in types if not self.offered or name in kinds), "")
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        names = " and ".join(self.spoken.interfaces)
+        if not names:
+            return f"{self.title} speaks no PMI that srun offers: start it with its own mpiexec"
+        if not self.use:
+            only = ", ".join(self.offered)
+            return f"{self.title} speaks {names}; srun here offers only {only}: its ranks would start alone"
+        return f"{self.title} speaks {names}: start it with srun --mpi={self.use}"
 
 
 def ask_srun() -> tuple[str, ...]:

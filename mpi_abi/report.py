@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .host import HostMpi
 from .image import ImageMpiFacts
 from .libc import show_version
+from .pmi import PmiAdvice
 from .swap import Swap
 from .verdict import Verdict, VerdictKind
 
@@ -20,7 +20,9 @@ EXIT_CODES = {
 _MOST_EVIDENCE = 10
 
 
-def verdict_lines(image: ImageMpiFacts, verdict: Verdict, swap: Swap | None) -> list[str]:
+def verdict_lines(
+    image: ImageMpiFacts, verdict: Verdict, swap: Swap | None, pmi: PmiAdvice | None = None
+) -> list[str]:
     """A verdict for people: the answer first, then why, then what would change."""
     lines = [f"verdict: {verdict.kind.name}"]
     if image.program:
@@ -36,6 +38,8 @@ def verdict_lines(image: ImageMpiFacts, verdict: Verdict, swap: Swap | None) -> 
             lines.append(f"    and {len(reason.evidence) - _MOST_EVIDENCE} more")
         if reason.hint:
             lines.append(f"  hint: {reason.hint}")
+    if pmi is not None:
+        lines.append(f"pmi:     {pmi.text}")
     if swap is not None:
         lines.append(f"swap:    {swap.summary}")
         lines += [f"    {cover.target} <- {cover.source}" for cover in swap.covers]
@@ -43,7 +47,9 @@ def verdict_lines(image: ImageMpiFacts, verdict: Verdict, swap: Swap | None) -> 
     return lines
 
 
-def verdict_json(image: ImageMpiFacts, verdict: Verdict, swap: Swap | None) -> dict[str, Any]:
+def verdict_json(
+    image: ImageMpiFacts, verdict: Verdict, swap: Swap | None, pmi: PmiAdvice | None = None
+) -> dict[str, Any]:
     """The same as a value for `json.dumps`."""
     return {
         "verdict": verdict.kind,
@@ -61,7 +67,18 @@ def verdict_json(image: ImageMpiFacts, verdict: Verdict, swap: Swap | None) -> d
         "host_library": verdict.host_library,
         "tree": [{"name": item.name, "path": item.path, "found": item.how} for item in image.tree.objects],
         "missing": [{"name": item.name, "needed_by": item.needed_by} for item in image.missing],
+        "pmi": pmi_json(pmi) if pmi is not None else None,
         "swap": swap_json(swap) if swap is not None else None,
+    }
+
+
+def pmi_json(pmi: PmiAdvice) -> dict[str, Any]:
+    """Advice on ``srun --mpi`` as a value for `json.dumps`."""
+    return {
+        "speaks": list(pmi.spoken.interfaces),
+        "offered": list(pmi.offered),
+        "use": pmi.use,
+        "text": pmi.text,
     }
 
 
@@ -75,28 +92,3 @@ def swap_json(swap: Swap) -> dict[str, Any]:
             for e in swap.environment
         ],
     }
-
-
-def host_lines(hosts: tuple[HostMpi, ...]) -> list[str]:
-    """The MPIs of a host, one paragraph each."""
-    lines = []
-    for host in hosts:
-        lines.append(f"{host.title}  {host.prefix}")
-        for item in host.libraries:
-            names = len(host.exports[item.role])
-            lines.append(f"    {item.role:12} {item.soname:32} {names:5} symbols  {item.real}")
-    return lines or ["no MPI was found on this host"]
-
-
-def host_json(hosts: tuple[HostMpi, ...]) -> list[dict[str, Any]]:
-    """The same as a value for `json.dumps`."""
-    return [
-        {
-            "family": host.family,
-            "version": host.version,
-            "prefix": host.prefix,
-            "machine": host.machine,
-            "libraries": [{"role": i.role, "soname": i.soname, "path": i.real} for i in host.libraries],
-        }
-        for host in hosts
-    ]

@@ -134,7 +134,7 @@ def test_the_hosts_mpis_are_listed(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0] == f"Open MPI 9.8.7  {tmp_path}/host/lib"
     listed = json.loads(_run("host", "--json").stdout)
-    assert {item["family"] for item in listed} == {"mpich", "openmpi"}
+    assert {item["family"] for item in listed["mpis"]} == {"mpich", "openmpi"}
     assert _run("host", "--prefix", str(tmp_path)).exit_code == 125
 
 
