@@ -96,9 +96,7 @@ def _decide(
     if alone is not None and mode is not MpiMode.FORCE and not config.allow_singletons:
         raise alone
     known = f"{alone}; {alone.hint}" if alone is not None else ""
-    return replace(
-        _decision(mode, verdict, facts), swap=swap, warning="; ".join(filter(None, (risk, known)))
-    )
+    return replace(_decision(mode, verdict, facts), swap=swap, warning="; ".join(filter(None, (risk, known))))
 
 
 def lonely_ranks(host: HostMpi, closure: Closure, step: StepFacts) -> BareboatError | None:
