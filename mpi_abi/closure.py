@@ -135,7 +135,7 @@ class _Search:
 
     def _add_tree(self, path: str, *, top_group: str) -> None:
         """Add a library and its NEEDED tree; ``top_group`` is its own group, "" to look that up."""
-        tree = self._loader.load(path)
+        tree = self._loader.load(path, preload=False)
         for item in tree.objects:
             soname = item.facts.soname or item.name.rpartition("/")[2]
             top = top_group and item.how is Found.PROGRAM

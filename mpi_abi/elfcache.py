@@ -7,9 +7,11 @@ run out of file descriptors.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from .elf import open_elf
-from .elftypes import ElfFacts, Symbol
+from .elftypes import ElfFacts, Symbol, machine_name
+from .errors import AbiError
 
 
 class ElfCache:
@@ -72,3 +74,12 @@ class ElfCache:
         """Objects that a program copies out of libraries: name -> size in bytes."""
         with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
             return elf.copies
+
+
+def file_machine(host_path: str) -> str | None:
+    """Architecture of a file by its header, None if it is not ELF; raises AbiError if it is unreadable."""
+    try:
+        with Path(host_path).open("rb") as file:
+            return machine_name(file.read(64))
+    except OSError as error:
+        raise AbiError(f"{host_path}: cannot be read: {error.strerror}") from error

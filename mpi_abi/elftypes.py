@@ -33,11 +33,15 @@ class ElfType(IntEnum):
 
 
 class ForeignElf(AbiError):
-    """An ELF file of another width or byte order than can be judged; the loader passes such files over."""
+    """An ELF file of another width or byte order than can be judged.
 
-    def __init__(self, text: str, machine: str) -> None:
+    The loader passes those of another width over (``passed_over``).
+    """
+
+    def __init__(self, text: str, machine: str, *, passed_over: bool) -> None:
         super().__init__(text)
         self.machine = machine
+        self.passed_over = passed_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,11 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class ElfFacts:
-    """What the dynamic loader decides by, of one file; see ``ld.so(8)``."""
+    """What the dynamic loader decides by, of one file; see ``ld.so(8)``.
+
+    ``filters`` are the libraries of DT_FILTER and DT_AUXILIARY, ``auxiliary`` the latter, which may be
+    missing; ``audit`` those of DT_AUDIT and DT_DEPAUDIT, which are loaded apart from all others.
+    """
 
     machine: str
     kind: ElfType
@@ -65,6 +73,9 @@ class ElfFacts:
     no_default_dirs: bool
     versions_needed: Mapping[str, frozenset[str]]
     versions_defined: frozenset[str]
+    filters: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
+    audit: tuple[str, ...] = ()
 
 
 def machine_name(header: bytes) -> str | None:

@@ -6,11 +6,11 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from .elfcache import ElfCache
+from .elfcache import ElfCache, file_machine
 from .errors import AbiError
 from .families import C_ROLE, tables
 from .guards import Recorder
-from .loader import Loader, file_machine
+from .loader import Loader
 from .mpilib import MpiLibrary, identify, looks_like_mpi
 from .rootfs import RootView
 

@@ -10,12 +10,12 @@ from enum import StrEnum
 
 from .copies import SharedLibrary, find_copies
 from .elf import open_elf
-from .elfcache import ElfCache
+from .elfcache import ElfCache, file_machine
 from .elftypes import ForeignElf
 from .errors import AbiError
 from .families import C_ROLE, UNKNOWN, matches, tables
 from .libc import LibcFacts, LibcKind, probe_libc, root_machine
-from .loader import Found, LoadedObject, Loader, Missing, Tree, file_machine
+from .loader import Found, LoadedObject, Loader, Missing, Tree
 from .mpilib import MpiLibrary, identify, looks_like_mpi
 from .rootfs import RootView
 from .search import search

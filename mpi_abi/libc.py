@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .elfcache import file_machine
 from .errors import AbiError
 from .families import tables
-from .loader import INTERPRETERS, Loader, file_machine
+from .loader import INTERPRETERS, Loader
 from .rootfs import RootView
 
 _LIBC = "libc.so.6"

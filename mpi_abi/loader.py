@@ -7,16 +7,17 @@ who inherits whose DT_RPATH, when a name counts as loaded already, which files a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 from .elfcache import ElfCache
-from .elftypes import ElfFacts, ForeignElf, machine_name
+from .elftypes import ElfFacts, ElfType, ForeignElf
 from .errors import AbiError
 from .ldcache import CacheEntries, parse_cache
+from .ldso import LdSo
 from .rootfs import RootView
 
 # Where ld.so lies, by machine: for questions without a program (psABI supplements).
@@ -27,14 +28,9 @@ INTERPRETERS = {
     "riscv64": "/lib/ld-linux-riscv64-lp64d.so.1",
     "loongarch64": "/lib64/ld-linux-loongarch-lp64d.so.1",
 }
-_COMMON_DIRS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
-
-# The x86-64 micro-architecture levels (psABI), best first, as flags of /proc/cpuinfo.
-_LEVELS = (
-    ("x86-64-v4", {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
-    ("x86-64-v3", {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}),
-    ("x86-64-v2", {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}),
-)
+_CACHE = "/etc/ld.so.cache"
+_PRELOADS = "/etc/ld.so.preload"
+_TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
 
 
 class Found(StrEnum):
@@ -42,6 +38,7 @@ class Found(StrEnum):
 
     PROGRAM = "program"
     PRELOAD = "LD_PRELOAD"
+    PRELOAD_FILE = "ld.so.preload"
     INTERPRETER = "interpreter"
     PATH = "path"
     RPATH = "RPATH"
@@ -85,20 +82,21 @@ class Tree:
     missing: tuple[Missing, ...]
 
 
-def cpu_levels(cpuinfo: str) -> tuple[str, ...]:
-    """Names of the x86-64 levels that a CPU offers, best first, by the text of ``/proc/cpuinfo``."""
-    match = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
-    flags = set(match.group(1).split()) if match else set()
-    names: list[str] = []
-    for name, wanted in reversed(_LEVELS):
-        if not wanted <= flags:
-            break
-        names.insert(0, name)
-    return tuple(names)
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One step of a search: the rule, the file whose rule it is ("" for none), the place, what was there."""
+
+    rule: Found
+    owner: str
+    place: str
+    outcome: str
 
 
 class Loader:
-    """The dynamic loader of one container, for one environment."""
+    """The dynamic loader of one container, for one environment.
+
+    Where ``trace`` is a list, every step of a search is appended to it.
+    """
 
     def __init__(
         self,
@@ -112,191 +110,272 @@ class Loader:
         self.view = view
         self.elves = elves
         self.machine = machine
+        self.trace: list[Attempt] | None = None
         self._interpreter = interpreter or INTERPRETERS.get(machine, "")
-        self._library_path = re.split("[:;]", environment.get("LD_LIBRARY_PATH", ""))
-        self._preload = re.split("[: ]", environment.get("LD_PRELOAD", ""))
+        # An empty variable counts as unset; an empty element of one that is not is the working directory.
+        path = environment.get("LD_LIBRARY_PATH", "")
+        self._library_path = re.split("[:;]", path) if path else []
+        self._preload = [name for name in re.split("[: ]", environment.get("LD_PRELOAD", "")) if name]
+        self._marked: dict[str, tuple[str, ...]] = {}
 
-    # -- where -----------------------------------------------------------------------------------------------
+    # -- what the container's loader goes by -----------------------------------------------------------------
 
-    @cached_property
-    def cache(self) -> CacheEntries:
-        """The loader's table; empty if there is none."""
-        path = self.view.resolve("/etc/ld.so.cache")
+    def _read(self, path: str) -> bytes:
+        host = self.view.resolve(path) if path else None
         try:
-            return parse_cache(Path(path).read_bytes()) if path else {}
-        except OSError:
-            return {}
-
-    @cached_property
-    def _interpreter_bytes(self) -> bytes:
-        path = self.view.resolve(self._interpreter) if self._interpreter else None
-        try:
-            return Path(path).read_bytes() if path else b""
+            return Path(host).read_bytes() if host else b""
         except OSError:
             return b""
 
     @cached_property
+    def cache(self) -> CacheEntries:
+        """The loader's table; empty if there is none, or if it is damaged: ld.so then goes on without it."""
+        try:
+            return parse_cache(self._read(_CACHE), machine=self.machine)
+        except AbiError:
+            return {}
+
+    @cached_property
+    def _so(self) -> LdSo:
+        return LdSo(self._read(self._interpreter), self.machine)
+
+    @property
     def default_dirs(self) -> tuple[str, ...]:
         """The directories compiled into this container's loader (distributions differ), or usual ones."""
-        runs = re.findall(rb"(?:/(?:[\w.+-]+/)+\0){2,}", self._interpreter_bytes)
-        for run in runs:
-            dirs = [part.decode().rstrip("/") for part in run.split(b"\0") if part]
-            if any(part in ("/lib", "/lib64", "/usr/lib", "/usr/lib64") for part in dirs):
-                return tuple(dirs)
-        multiarch = f"{self.machine}-linux-gnu"
-        return (f"/lib/{multiarch}", f"/usr/lib/{multiarch}", *_COMMON_DIRS)
+        return self._so.directories
 
     @cached_property
-    def _lib_token(self) -> str:
-        """What ``$LIB`` stands for."""
-        match = re.search(rb"\0(lib(?:64|32)?(?:/[a-z0-9_-]+)?)\0", self._interpreter_bytes)
-        return match.group(1).decode() if match else "lib64"
+    def _own_names(self) -> frozenset[str]:
+        """The names by which the loader itself, which the kernel has mapped already, may be needed."""
+        usable = self._usable(self._interpreter) if self._interpreter else None
+        return frozenset({self._interpreter.rpartition("/")[2], usable[2].soname}) if usable else frozenset()
 
-    @cached_property
-    def _levels(self) -> tuple[str, ...]:
-        return (
-            cpu_levels(Path("/proc/cpuinfo").read_text(errors="replace")) if self.machine == "x86_64" else ()
-        )
+    def _preloads(self) -> Iterable[tuple[str, Found]]:
+        yield from ((name, Found.PRELOAD) for name in self._preload)
+        text = re.sub(rb"#[^\n]*", b"", self._read(_PRELOADS)).decode("utf-8", "surrogateescape")
+        yield from ((name, Found.PRELOAD_FILE) for name in re.split("[ \t\n:]+", text) if name)
 
     def _expand(self, text: str, origin: str) -> str:
         """Replace the dynamic string tokens."""
         if "$" not in text:
             return text
-        values = {"ORIGIN": origin, "LIB": self._lib_token, "PLATFORM": self.machine}
-        return re.sub(
-            r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?!\w))",
-            lambda match: values[match.group(1) or match.group(2)],
-            text,
-        )
+        values = {"ORIGIN": origin, "LIB": self._so.lib, "PLATFORM": self._so.platform}
+        return _TOKEN.sub(lambda match: values[match.group(1) or match.group(2)], text)
 
     # -- search ----------------------------------------------------------------------------------------------
 
     def _usable(self, path: str) -> tuple[str, str, ElfFacts] | None:
-        """(real, host path, facts) if the loader would take this file; other machines' it passes over."""
+        """(real, host path, facts) if the loader would take this file; other machines' it passes over.
+
+        Raises AbiError where the loader gives up: there is something, and it is no library.
+        """
         real = self.view.canonical(path)
         host = self.view.resolve(path)
-        if real is None or host is None or not self.view.is_file(path):
+        if real is None or host is None:
             return None
+        if not self.view.is_file(path):
+            raise AbiError(f"{path}: cannot be read: not a file")
         try:
             facts = self.elves.facts(host, shown=path)
-        except ForeignElf:
+        except ForeignElf as error:
+            if error.passed_over:
+                return None
+            raise
+        except AbiError as error:
+            if isinstance(error.__cause__, PermissionError):
+                return None
+            raise
+        if facts.machine != self.machine:
             return None
-        return (real, host, facts) if facts.machine == self.machine else None
+        if facts.kind not in (ElfType.DYN, ElfType.EXEC):
+            raise AbiError(f"{path}: neither a library nor a program")
+        return real, host, facts
 
-    def _in_dirs(self, name: str, dirs: list[str]) -> str | None:
-        for folder in dirs:
+    def _note(self, rule: Found, owner: str, place: str, outcome: str = "") -> None:
+        """Write a step of the search down, if anybody wants to know."""
+        if self.trace is not None:
+            if not outcome:
+                outcome = "for another machine, or closed" if self.view.exists(place) else "not there"
+            self.trace.append(Attempt(rule, owner, place, outcome))
+
+    def _subdirectories(self, base: str) -> tuple[str, ...]:
+        """Where below a directory to look: the places for this CPU that can be there, and last itself."""
+        if base not in self._marked:
+            there = {mark for mark in self._so.marks if self.view.exists(f"{base}/{mark}")}
+            places = self._so.subdirectories if there else ()
+            own = (f"{base}/{place}" for place in places if place.partition("/")[0] in there)
+            self._marked[base] = (*own, base)
+        return self._marked[base]
+
+    def _in_dirs(self, name: str, how: Found, dirs: Iterable[tuple[str, str]]) -> str | None:
+        """Search directories, each given with the file (container path) that names it."""
+        for owner, folder in dirs:
             # An empty element or a relative one is relative to a working directory that is not known here.
             if not folder.startswith("/"):
+                self._note(how, owner, folder or ".", "relative to the working directory: passed over")
                 continue
             base = folder.rstrip("/")
             if not self.view.exists(base):
+                self._note(how, owner, folder, "no such directory")
                 continue
             self.view.watch(base)
-            if self.view.exists(f"{base}/glibc-hwcaps"):
-                for level in self._levels:
-                    if self._usable(f"{base}/glibc-hwcaps/{level}/{name}"):
-                        return f"{base}/glibc-hwcaps/{level}/{name}"
-            if self._usable(f"{base}/{name}"):
-                return f"{base}/{name}"
+            for place in self._subdirectories(base):
+                path = f"{place}/{name}"
+                if self._usable(path):
+                    self._note(how, owner, path, "found")
+                    return path
+                self._note(how, owner, path)
+                if self.view.is_endless(path):
+                    # ld.so goes on only after "no such file" and "permission denied".
+                    return None
         return None
 
-    def _in_cache(self, name: str) -> str | None:
-        entries = self.cache.get(name, [])
-        if any(level for _, level in entries):
-            entries = [entry for wanted in (*self._levels, "") for entry in entries if entry[1] == wanted]
-        return next(
-            (path for path, level in entries if level in ("", *self._levels) and self._usable(path)), None
-        )
+    def _in_cache(self, name: str) -> str:
+        """The path that the table gives for a name, "" for none.  There is no second choice behind it."""
+        entries = self.cache.get(name, ())
+        if entries and not entries[0][1]:
+            return entries[0][0]
+        levels, best, rank = self._so.levels, "", len(self._so.levels)
+        for path, level in entries:
+            if level in levels:
+                if levels.index(level) < rank:
+                    best, rank = path, levels.index(level)
+            elif not level or level.startswith("0x"):
+                if best:
+                    break
+                if not level or self._so.takes(int(level, 16)):
+                    return path
+        return best
+
+    def _lists(self, chain: tuple[LoadedObject, ...]) -> Iterator[tuple[Found, Iterable[tuple[str, str]]]]:
+        """The lists of directories before the table, as (rule, (whose, directory)...)."""
+        asker = chain[0] if chain else None
+        if asker is None or not asker.facts.runpath:
+            for link in chain:
+                if link.facts.rpath:
+                    yield Found.RPATH, self._expanded(link.facts.rpath, link, link.path)
+        if self._library_path:
+            yield Found.ENVIRONMENT, self._expanded(self._library_path, chain[-1] if chain else None, "")
+        if asker is not None and asker.facts.runpath:
+            yield Found.RUNPATH, self._expanded(asker.facts.runpath, asker, asker.path)
+
+    def _expanded(
+        self, parts: Iterable[str], of: LoadedObject | None, owner: str
+    ) -> Iterator[tuple[str, str]]:
+        origin = _origin(of) if of else "/"
+        return ((owner, self._expand(part, origin)) for part in parts)
 
     def find(self, name: str, chain: tuple[LoadedObject, ...] = ()) -> tuple[str, Found] | None:
         """Find a library for the first object of ``chain`` (who asks, who asked for it, ..., the program).
 
-        Returns the container path and the rule that found it, or None.
+        Returns the container path and the rule that found it, or None.  Raises AbiError where the loader
+        would give up: what it finds is no library.
         """
-        origin = _origin(chain[0]) if chain else "/"
-        if self._interpreter.endswith(f"/{name}") and self._usable(self._interpreter):
-            # It is loaded already, by the kernel.
+        if name in self._own_names:
             return self._interpreter, Found.INTERPRETER
         if "/" in name:
-            path = self._expand(name, origin)
-            return (path, Found.PATH) if self._usable(path) else None
-        asker = chain[0].facts if chain else None
-        steps: list[tuple[Found, list[str]]] = []
-        if asker is None or not asker.runpath:
-            dirs = [self._expand(part, _origin(link)) for link in chain for part in link.facts.rpath]
-            steps.append((Found.RPATH, dirs))
-        steps.append((Found.ENVIRONMENT, [self._expand(part, origin) for part in self._library_path]))
-        if asker is not None:
-            steps.append((Found.RUNPATH, [self._expand(part, origin) for part in asker.runpath]))
-        for how, dirs in steps:
-            path_found = self._in_dirs(name, dirs)
+            path = self._expand(name, _origin(chain[0]) if chain else "/")
+            there = path.startswith("/") and self._usable(path)
+            self._note(Found.PATH, "", path, "found" if there else "")
+            return (path, Found.PATH) if there else None
+        for how, dirs in self._lists(chain):
+            path_found = self._in_dirs(name, how, dirs)
             if path_found:
                 return path_found, how
-        if asker is not None and asker.no_default_dirs:
-            return None
+        # DF_1_NODEFLIB: not even by way of the table.
+        forbidden = bool(chain) and chain[0].facts.no_default_dirs
         cached = self._in_cache(name)
-        if cached:
+        if forbidden and cached.startswith(tuple(f"{folder}/" for folder in self.default_dirs)):
+            cached = ""
+        if cached and self._usable(cached):
+            self._note(Found.CACHE, "", cached, "found")
             return cached, Found.CACHE
-        default = self._in_dirs(name, list(self.default_dirs))
+        self._note(Found.CACHE, "", cached or _CACHE, "" if cached else "has no such name")
+        if forbidden:
+            return None
+        default = self._in_dirs(name, Found.DEFAULT, (("", folder) for folder in self.default_dirs))
         return (default, Found.DEFAULT) if default else None
 
     # -- loading ---------------------------------------------------------------------------------------------
 
     def load(
-        self, path: str, *, follow: Callable[[tuple[LoadedObject, ...], str], bool] | None = None
+        self,
+        path: str,
+        *,
+        follow: Callable[[tuple[LoadedObject, ...], str], bool] | None = None,
+        asked: Callable[[str, int, int | None], None] | None = None,
+        preload: bool = True,
     ) -> Tree:
         """Everything that would be mapped for the ELF program or library at the container path ``path``.
 
         What cannot be found is in the answer's ``missing``.  ``follow`` says of an object (with
         who asked for it, and so on up to the program) and a name that it needs whether to look for that; by
-        default, all are looked for.  Raises AbiError if ``path`` itself
-        cannot be read, or if a file on the way is damaged.
+        default, all are looked for.  ``asked`` is told of each name, with the positions of who needs it and
+        of what stands for it.  Without ``preload``, what is preloaded into every program stays out.
+
+        Raises AbiError if ``path`` itself cannot be read, or if a file on the way is damaged.
         """
         real, host = self.view.canonical(path), self.view.resolve(path)
         if real is None or host is None:
             raise AbiError(f"{path}: no such file in {self.view.name}")
         facts = self.elves.facts(host, shown=path)
         objects = [LoadedObject(path, path, real, host, facts, Found.PROGRAM, None)]
-        known = {host: 0, facts.soname: 0}
+        known: dict[str | tuple[int, int], int] = {facts.soname or path: 0, self.view.identity(real): 0}
         missing: list[Missing] = []
-        preload = [(name, Found.PRELOAD) for name in self._preload if name]
         done = 0
         while done < len(objects):
             current = objects[done]
-            needs: list[int] = []
-            wanted = [*(preload if done == 0 else []), *((name, None) for name in current.facts.needed)]
+            facts, needs = current.facts, []
+            wanted: list[tuple[str, Found | None]] = [(name, None) for name in facts.needed + facts.filters]
+            if done == 0 and preload:
+                wanted = [*self._preloads(), *wanted]
             for name, how in wanted:
                 if how is None and follow is not None and not follow(_chain(objects, done), name):
                     continue
                 position = self._load_one(name, how, done, objects, known)
+                if asked is not None:
+                    asked(name, done, position)
                 if position is not None:
                     needs.append(position)
-                elif how is None:
+                elif how is None and name not in facts.auxiliary:
                     # A missing preload is a warning of ld.so's, no more.
                     missing.append(Missing(name, current.path))
             objects[done] = LoadedObject(
-                current.name, current.path, current.real, current.host_path, current.facts, current.how,
+                current.name, current.path, current.real, current.host_path, facts, current.how,
                 current.parent, tuple(needs),
             )  # fmt: skip
             done += 1
         return Tree(tuple(objects), tuple(missing))
 
     def _load_one(
-        self, name: str, how: Found | None, asker: int, objects: list[LoadedObject], known: dict[str, int]
+        self,
+        name: str,
+        how: Found | None,
+        asker: int,
+        objects: list[LoadedObject],
+        known: dict[str | tuple[int, int], int],
     ) -> int | None:
+        if how is None and "$" in name:
+            name = self._expand(name, _origin(objects[asker]))
         if name in known:
             return known[name]
-        found = self.find(name, _chain(objects, asker))
-        usable = self._usable(found[0]) if found else None
+        try:
+            found = self.find(name, _chain(objects, asker))
+            usable = self._usable(found[0]) if found else None
+        except AbiError:
+            if how is None:
+                raise
+            return None  # as for a preload that is missing
         if found is None or usable is None:
             return None
         real, host, facts = usable
-        if host in known:
-            known[name] = known[host]
-            return known[host]
+        file = self.view.identity(real)
+        if file in known:
+            known[name] = known[file]
+            return known[file]
         position = len(objects)
         objects.append(LoadedObject(name, found[0], real, host, facts, how or found[1], asker))
-        known[name] = known[host] = position
+        known[name] = known[file] = position
         if facts.soname:
             known.setdefault(facts.soname, position)
         return position
@@ -316,12 +395,3 @@ def _chain(objects: list[LoadedObject], position: int) -> tuple[LoadedObject, ..
         chain.append(objects[at])
         at = objects[at].parent
     return tuple(chain)
-
-
-def file_machine(host_path: str) -> str | None:
-    """Architecture of a file by its header, None if it is not ELF; raises AbiError if it is unreadable."""
-    try:
-        with Path(host_path).open("rb") as file:
-            return machine_name(file.read(64))
-    except OSError as error:
-        raise AbiError(f"{host_path}: cannot be read: {error.strerror}") from error

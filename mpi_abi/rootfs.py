@@ -113,6 +113,16 @@ class RootView:
             self._record(self.recorder, walk, content=False)
         return walk.real is not None
 
+    def is_endless(self, path: str) -> bool:
+        """Whether the path is a loop of links; asked after `canonical`, which leaves the guard."""
+        walk = self._walk(path)
+        return walk.real is None and not walk.lost
+
+    def identity(self, real: str) -> tuple[int, int]:
+        """Device and inode of a file by its real container path: two names of one file have the same."""
+        status = self._status(real)
+        return (status.st_dev, status.st_ino) if status else (0, 0)
+
     def watch(self, path: str) -> None:
         """Guard the names in a directory that is to be listed or searched.
 

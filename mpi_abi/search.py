@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from .elfcache import file_machine
 from .families import C_ROLE, tables
-from .loader import Loader, file_machine
+from .loader import Loader
 from .mpilib import MpiLibrary, identify, looks_like_mpi
 from .rootfs import RootView
 

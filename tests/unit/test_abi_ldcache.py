@@ -50,6 +50,12 @@ def test_a_table_behind_the_old_one_is_found() -> None:
     assert parse_cache(old + new) == {"liba.so.1": [("/lib/liba.so.1", "")]}
 
 
+def test_the_old_table_counts_where_it_stands_alone() -> None:
+    strings = b"liba.so.1\0/lib/liba.so.1\0"
+    old = b"ld.so-1.7.0\0" + struct.pack("<I", 1) + struct.pack("<iII", 3, 0, 10) + strings
+    assert parse_cache(old) == {"liba.so.1": [("/lib/liba.so.1", "")]}
+
+
 def test_hardware_levels_are_named() -> None:
     level = (1 << 62) | 0
     entries = [
@@ -58,18 +64,30 @@ def test_hardware_levels_are_named() -> None:
         ("libb.so", "/y/libb.so", 1 << 40),
     ]
     assert parse_cache(_cache(entries, ("x86-64-v3",))) == {
-        "liba.so": [("/x/liba.so", "x86-64-v3"), ("/lib/liba.so", "")]
+        "liba.so": [("/x/liba.so", "x86-64-v3"), ("/lib/liba.so", "")],
+        "libb.so": [("/y/libb.so", "0x10000000000")],
     }
+
+
+def test_entries_of_other_machines_are_left_out() -> None:
+    content = _cache([("liba.so", "/lib/liba.so", 0)])
+    assert parse_cache(content, machine="x86_64") == {"liba.so": [("/lib/liba.so", "")]}
+    assert parse_cache(content, machine="aarch64") == {}
+    assert parse_cache(content, machine="a machine of tomorrow") == {"liba.so": [("/lib/liba.so", "")]}
+
+
+def test_entries_whose_strings_lie_outside_are_passed_over() -> None:
+    assert parse_cache(_cache([("b", "/b", 0), ("a", "/a", 0)])[:-1]) == {"b": [("/b", "")]}
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"", "/etc/ld.so.cache: not a table of glibc's format 1.1"),
-        (b"ld.so-1.7.0\0", "/etc/ld.so.cache: not a table of glibc's format 1.1"),
-        (b"glibc-ld.so.cache2.0" + bytes(64), "/etc/ld.so.cache: not a table of glibc's format 1.1"),
+        (b"", "/etc/ld.so.cache: not a table of glibc's"),
+        (b"ld.so-1.7.0\0", "/etc/ld.so.cache: ends in the middle of its table"),
+        (b"glibc-ld.so.cache2.0" + bytes(64), "/etc/ld.so.cache: not a table of glibc's"),
         (_cache([("a", "/a", 0)])[:60], "/etc/ld.so.cache: ends in the middle of its table"),
-        (_cache([("a", "/a", 0)])[:-1], "/etc/ld.so.cache: a name lies outside the file"),
+        (bytes((64 << 20) + 1), "/etc/ld.so.cache: a table of 67108865 bytes"),
     ],
 )
 def test_what_is_no_table_is_refused(content: bytes, text: str) -> None:

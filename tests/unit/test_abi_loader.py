@@ -12,7 +12,8 @@ from abi_toolbox import HOST_LIBS, compile_c, library_dir, make_library, make_ro
 
 from mpi_abi.elfcache import ElfCache
 from mpi_abi.errors import AbiError
-from mpi_abi.loader import Found, Loader, Tree, cpu_levels
+from mpi_abi.ldso import cpu_levels
+from mpi_abi.loader import Found, Loader, Tree
 from mpi_abi.rootfs import RootView
 
 _LD_SO = "/lib64/ld-linux-x86-64.so.2"
