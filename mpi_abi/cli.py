@@ -102,6 +102,35 @@ def host(prefixes: tuple[str, ...], site: tuple[str, ...], *, as_json: bool) -> 
         click.echo("\n".join(inventory_lines(inventory)))
 
 
+@abi.command()
+@click.argument("before", type=click.Path())
+@click.argument("after", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, with all names.")
+@click.pass_obj
+def diff(opener: Opener | None, before: str, after: str, *, as_json: bool) -> None:
+    """Say what programs lose that were built for the MPI of BEFORE and meet that of AFTER.
+
+    Each is a library, the directory of an installation, or an image.
+    Exit code: 0 nothing is lost, 1 something is, 125 it could not be told.
+    """
+    from .diff import compare, pair
+    from .diffreport import diff_json, diff_lines
+    from .errors import AbiError
+    from .rootfs import open_directory
+    from .sides import read_sides
+
+    try:
+        sides = pair(*(read_sides(name, opener or open_directory) for name in (before, after)))
+    except AbiError as error:
+        _fail(error)
+    found = compare(*sides)
+    if as_json:
+        _print_json(diff_json(found))
+    else:
+        click.echo("\n".join(diff_lines(found)))
+    sys.exit(1 if found.loses else 0)
+
+
 def _absolute(paths: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(os.path.abspath(path) for path in paths)  # noqa: PTH100 - links stay as they are named
 

@@ -109,6 +109,8 @@ class Tables:
     siblings: tuple[Sibling, ...]
     fortran_runtimes: Mapping[str, tuple[str, ...]]
     names: tuple[str, ...]
+    public: tuple[str, ...]
+    public_objects: tuple[str, ...]
     runtimes: tuple[str, ...]
     prefix_dirs: tuple[tuple[str, ...], ...]
     host_dirs: tuple[str, ...]
@@ -182,6 +184,8 @@ def tables() -> Tables:
         siblings=tuple(_make(Sibling, entry) for entry in families["siblings"]),
         fortran_runtimes={maker: tuple(stems) for maker, stems in families["fortran_runtimes"].items()},
         names=tuple(families["search"]["names"]),
+        public=tuple(families["public"]["names"]),
+        public_objects=tuple(families["public"]["objects"]),
         runtimes=tuple(families["search"]["runtimes"]),
         prefix_dirs=tuple(tuple(row) for row in families["search"]["prefix_dirs"]),
         host_dirs=tuple(families["search"]["host_dirs"]),

@@ -120,6 +120,16 @@ def probe_host(
     return tuple(hosts)
 
 
+def probe_prefix(prefix: str) -> tuple[HostMpi, ...]:
+    """The MPIs below one prefix (absolute), and no others.  Raises AbiError if it holds none."""
+    return tuple(host for host in probe_host(prefixes=(prefix,)) if _is_below(host, prefix))
+
+
+def _is_below(host: HostMpi, prefix: str) -> bool:
+    real = RootView("/").canonical(prefix) or prefix
+    return host.c_library.real.startswith(real.rstrip("/") + "/")
+
+
 def choose_host(
     hosts: tuple[HostMpi, ...], family: str, *, order: tuple[str, ...] = (), values: str = ""
 ) -> HostMpi | None:
