@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .elfcache import ElfCache
+from .elfcache import ElfCache, file_machine
 from .errors import AbiError
 from .families import C_ROLE
 from .host import HostMpi, probe_prefix
 from .image import probe_image
-from .loader import file_machine
 from .mpilib import MpiLibrary, identify
 from .rootfs import Opener
 
