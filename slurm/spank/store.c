@@ -163,22 +163,30 @@ static int open_loop(int file, char path[static 32], struct bb_err *err)
 	return loop;
 }
 
-/* What the kernel had to say of the mount that failed (fsopen(2)), or "". */
-static void reason_of(int fs, char *text, size_t size)
+/* "IMAGE (the kernel says: what it had to say of the mount that failed)" */
+static void explain(int fs, const char *image, char *text, size_t size)
 {
-	ssize_t got = read(fs, text, size - 1);
+	char said[256];
+	ssize_t got = read(fs, said, sizeof said - 1);
+	size_t at = bb_put(text, size, 0, image);
 
-	text[got > 0 ? got : 0] = '\0';
-	text[strcspn(text, "\n")] = '\0';
+	/* Before each message stand its severity, a letter, and a space (fsopen(2)). */
+	if (got <= 2)
+		return;
+	said[got] = '\0';
+	said[strcspn(said, "\n")] = '\0';
+	at = bb_put(text, size, at, " (the kernel says: ");
+	at = bb_put(text, size, at, said + 2);
+	bb_put(text, size, at, ")");
 }
 
-static int mount_loop(const char *loop, struct bb_err *err)
+static int mount_loop(const char *loop, const char *image, struct bb_err *err)
 {
-	char reason[256] = "";
+	char where[sizeof err->path];
 	int fs = sys_fsopen("squashfs", FSOPEN_CLOEXEC), fd = -1;
 
 	if (fs < 0)
-		return bb_fail(err, errno, "mount", "squashfs");
+		return bb_fail(err, errno, "mount the squashfs image", image);
 	if (sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", loop, 0) == 0 &&
 	    sys_fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) == 0 &&
 	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
@@ -186,8 +194,8 @@ static int mount_loop(const char *loop, struct bb_err *err)
 	if (fd < 0) {
 		int errnum = errno;
 
-		reason_of(fs, reason, sizeof reason);
-		bb_fail(err, errnum, "mount squashfs", reason);
+		explain(fs, image, where, sizeof where);
+		bb_fail(err, errnum, "mount the squashfs image", where);
 	}
 	bb_close(&fs);
 	return fd;
@@ -256,7 +264,7 @@ int bb_store_mount(const char *image, int argc, char **argv, struct stat *status
 	if (file >= 0)
 		loop = open_loop(file, path, &err);
 	if (loop >= 0)
-		mount = mount_loop(path, &err);
+		mount = mount_loop(path, image, &err);
 	if (mount >= 0 && lock_flags(mount, &err) < 0)
 		bb_close(&mount);
 	if (mount < 0)

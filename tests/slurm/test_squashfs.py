@@ -7,6 +7,7 @@ import pwd
 import re
 import shutil
 import signal
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from tracing import traced
 from slurm.testbed import Testbed
 
 IN_KERNEL, BY_FUSE = "squashfs", "fuse.squashfuse"
+SUPERBLOCK, METADATA_HEADER = 96, 2
+"""Bytes of a squashfs file before the options of its compression."""
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
@@ -238,10 +241,34 @@ def test_without_a_loop_device_an_image_of_the_store_is_shown_by_fuse(
     file.unlink()
 
 
+def test_a_compression_that_the_kernel_does_not_know_is_shown_by_fuse(
+    srun: Srun, tiny: Path, store: Path
+) -> None:
+    """An LZ4 whose stream has another version: the kernel refuses it, squashfuse does not look."""
+    file = pack(tiny, store / "lz4.sqsh", "-comp", "lz4")
+    with file.open("r+b") as image:
+        image.seek(SUPERBLOCK + METADATA_HEADER)
+        assert image.read(4) == struct.pack("<I", 1)
+        image.seek(SUPERBLOCK + METADATA_HEADER)
+        image.write(struct.pack("<I", 2))
+    result = srun("-w", "n1", "-n2", f"--container={file}", "/bin/pwd", cwd="/tmp")
+    assert (result.returncode, result.stdout) == (0, "/tmp\n/tmp\n")
+    assert result.stderr == (
+        "bareboat: n1: warning: the kernel does not show this image of the store, a FUSE server does, "
+        f"which is slower: cannot mount the squashfs image {file} "
+        "(the kernel says: squashfs image failed sanity check): Invalid argument\n"
+    )
+    file.unlink()
+
+
 def test_a_compression_that_nobody_knows_is_named(srun: Srun, tiny: Path, store: Path) -> None:
+    """What the kernel says of it is in tests/integration/test_store_faults.py."""
     file = pack(tiny, store / "lzma.sqsh", "-comp", "lzma")
     (said,) = refused(srun("-N1", f"--container={file}", "/bin/pwd"))
-    assert said.startswith(f"error: cannot read the squashfs image {file} (its FUSE server says: ")
+    assert said.startswith(
+        f"error: cannot read the squashfs image {file} "
+        "(its FUSE server says: Squashfs image uses lzma compression, this version supports only "
+    )
     file.unlink()
 
 
