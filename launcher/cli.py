@@ -76,7 +76,7 @@ def bareboat(context: click.Context) -> None:
     context.obj = _open_image
     # click asks for a default when it needs one: only then is the configuration read.
     known = {"site": _configured_prefixes}
-    context.default_map = {"abi": {"host": known, "check": known}}
+    context.default_map = {"abi": {"host": known, "check": known, "why": known}}
 
 
 def _open_image(name: str) -> AbstractContextManager[RootView]:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from .errors import AbiError
     from .rootfs import Opener, RootView
 
-_PRIVATE_DIR = "/run/bareboat/mpi"
-
 
 @click.group()
 def abi() -> None:
@@ -26,6 +24,7 @@ def abi() -> None:
 @abi.command(context_settings={"ignore_unknown_options": True})
 @click.argument("image", type=click.Path())
 @click.argument("app", nargs=-1, type=click.UNPROCESSED)
+@click.option("--app", "apps", multiple=True, help="One more program or library of the image to judge.")
 @click.option("--prefix", "--host", "prefixes", multiple=True, help="A host MPI to look at first.")
 @click.option("--site-prefix", "site", multiple=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the facts and the verdict as JSON.")
@@ -34,47 +33,84 @@ def check(
     opener: Opener | None,
     image: str,
     app: tuple[str, ...],
+    *,
+    apps: tuple[str, ...],
     prefixes: tuple[str, ...],
     site: tuple[str, ...],
-    *,
     as_json: bool,
 ) -> None:
     """Say whether the MPI of IMAGE, as APP uses it, can be replaced by this host's.
 
     APP is a path in the image, or a name to look up in the usual directories; without it the image is
-    judged as such.
+    judged as such.  Of several, each is judged, and the worst verdict counts.
     Exit code: 0 native, 3 translated, 4 impossible, 5 no MPI; 125 if it could not be judged.
     """
     from . import report
-    from .closure import find_closure
     from .errors import AbiError
-    from .host import choose_host, probe_host
-    from .image import probe_image
+    from .judging import Judge
     from .pmi import PmiAdvice, ask_srun, spoken_by
     from .rootfs import open_directory
-    from .swap import make_swap
-    from .verdict import VerdictKind, judge
 
     try:
         with (opener or open_directory)(image) as view:
-            facts = probe_image(view, program=_find_program(view, app[0]) if app else None, environment={})
-        order = (*_absolute(prefixes), *site)
-        hosts = probe_host(prefixes=order)
-        values = facts.mpi[0].values if facts.mpi else ""
-        host = choose_host(hosts, facts.family, order=order, values=values) or next(iter(hosts), None)
-        closure = find_closure(host) if host and host.family == facts.family else None
-        verdict = judge(facts, host, closure)
-        swap, pmi = None, None
-        if host and closure and verdict.kind is VerdictKind.NATIVE:
-            swap = make_swap(facts, host, closure, private_dir=_PRIVATE_DIR)
-            pmi = PmiAdvice(host.title, spoken_by(host, closure), ask_srun())
+            judge = Judge((*_absolute(prefixes), *site))
+            names: tuple[str | None, ...] = tuple(_find_program(view, name) for name in (*app[:1], *apps))
+            found = [judge.judge(view, name) for name in names or (None,)]
+    except AbiError as error:
+        _fail(error)
+    offered = ask_srun() if any(each.swap for each in found) else None
+    values, lines = [], []
+    for each in found:
+        pmi = None
+        if offered is not None and each.host and each.closure and each.swap:
+            pmi = PmiAdvice(each.host.title, spoken_by(each.host, each.closure), offered)
+        values.append(report.verdict_json(each.image, each.verdict, each.swap, pmi))
+        lines.append("\n".join(report.verdict_lines(each.image, each.verdict, each.swap, pmi)))
+    worst = report.worst([each.verdict.kind for each in found])
+    if as_json:
+        _print_json(values[0] if len(values) == 1 else {"verdict": worst, "apps": values})
+    else:
+        click.echo("\n\n".join(lines))
+    sys.exit(report.EXIT_CODES[worst])
+
+
+@abi.command()
+@click.argument("image", type=click.Path())
+@click.argument("app")
+@click.option("--prefix", "--host", "prefixes", multiple=True, help="A host MPI to look at first.")
+@click.option("--site-prefix", "site", multiple=True, hidden=True)
+@click.option("--json", "as_json", is_flag=True, help="Print every step as JSON.")
+@click.pass_obj
+def why(
+    opener: Opener | None,
+    image: str,
+    app: str,
+    prefixes: tuple[str, ...],
+    site: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Show where the loader looks for what APP of IMAGE needs, and what it finds, before and after the swap.
+
+    That is: as the image is, and with this host's MPI in the place of the image's.
+    APP is a program or a library: a path in the image, or a name to look up in the usual directories.
+    """
+    from .errors import AbiError
+    from .judging import Judge
+    from .rootfs import open_directory
+    from .why import explain
+    from .whyreport import why_json, why_lines
+
+    try:
+        with (opener or open_directory)(image) as view:
+            judgement = Judge((*_absolute(prefixes), *site)).judge(view, _find_program(view, app))
+            explained = explain(view, judgement.image, judgement.swap)
     except AbiError as error:
         _fail(error)
     if as_json:
-        _print_json(report.verdict_json(facts, verdict, swap, pmi))
+        _print_json(why_json(judgement, explained))
     else:
-        click.echo("\n".join(report.verdict_lines(facts, verdict, swap, pmi)))
-    sys.exit(report.EXIT_CODES[verdict.kind])
+        click.echo("\n".join(why_lines(judgement, explained)))
 
 
 @abi.command()

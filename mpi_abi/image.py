@@ -237,7 +237,9 @@ class ImageProbe:
             return _Program(path, ProgramKind.SCRIPT, root_machine(self._view), _shebang(host))
         try:
             with open_elf(host, shown=path) as elf:
-                kind = ProgramKind.ELF if elf.interpreter else ProgramKind.STATIC
+                # A library is judged as well: no static program has a name or needs anything.
+                dynamic = elf.interpreter or elf.needed or elf.soname
+                kind = ProgramKind.ELF if dynamic else ProgramKind.STATIC
                 return _Program(path, kind, machine, elf.interpreter)
         except ForeignElf:
             return _Program(path, ProgramKind.FOREIGN, machine, "")

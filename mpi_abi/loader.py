@@ -1,7 +1,7 @@
 """The search of the dynamic loader, emulated inside a `RootView`; nothing is executed.
 
-After ld.so(8) and, where that is silent, glibc's behaviour: which directories are searched in which order,
-who inherits whose DT_RPATH, when a name counts as loaded already, which files are passed over.
+After ld.so(8) and, where that is silent, glibc's behaviour: who inherits whose DT_RPATH, when a name
+counts as loaded already, which files are passed over.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ INTERPRETERS = {
 _CACHE = "/etc/ld.so.cache"
 _PRELOADS = "/etc/ld.so.preload"
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
+_Places = Iterable[tuple[str, str]]
+"""Directories to search, each with the file (container path) that names it, "" for none."""
 
 
 class Found(StrEnum):
@@ -147,8 +149,11 @@ class Loader:
     @cached_property
     def _own_names(self) -> frozenset[str]:
         """The names by which the loader itself, which the kernel has mapped already, may be needed."""
-        usable = self._usable(self._interpreter) if self._interpreter else None
-        return frozenset({self._interpreter.rpartition("/")[2], usable[2].soname}) if usable else frozenset()
+        try:
+            usable = self._usable(self._interpreter) if self._interpreter else None
+        except AbiError:
+            usable = None  # the kernel will say so
+        return frozenset((self._interpreter.rpartition("/")[2], usable[2].soname)) if usable else frozenset()
 
     def _preloads(self) -> Iterable[tuple[str, Found]]:
         yield from ((name, Found.PRELOAD) for name in self._preload)
@@ -207,8 +212,7 @@ class Loader:
             self._marked[base] = (*own, base)
         return self._marked[base]
 
-    def _in_dirs(self, name: str, how: Found, dirs: Iterable[tuple[str, str]]) -> str | None:
-        """Search directories, each given with the file (container path) that names it."""
+    def _in_dirs(self, name: str, how: Found, dirs: _Places) -> str | None:
         for owner, folder in dirs:
             # An empty element or a relative one is relative to a working directory that is not known here.
             if not folder.startswith("/"):
@@ -247,7 +251,7 @@ class Loader:
                     return path
         return best
 
-    def _lists(self, chain: tuple[LoadedObject, ...]) -> Iterator[tuple[Found, Iterable[tuple[str, str]]]]:
+    def _lists(self, chain: tuple[LoadedObject, ...]) -> Iterator[tuple[Found, _Places]]:
         """The lists of directories before the table, as (rule, (whose, directory)...)."""
         asker = chain[0] if chain else None
         if asker is None or not asker.facts.runpath:
@@ -259,9 +263,7 @@ class Loader:
         if asker is not None and asker.facts.runpath:
             yield Found.RUNPATH, self._expanded(asker.facts.runpath, asker, asker.path)
 
-    def _expanded(
-        self, parts: Iterable[str], of: LoadedObject | None, owner: str
-    ) -> Iterator[tuple[str, str]]:
+    def _expanded(self, parts: Iterable[str], of: LoadedObject | None, owner: str) -> _Places:
         origin = _origin(of) if of else "/"
         return ((owner, self._expand(part, origin)) for part in parts)
 
@@ -275,13 +277,12 @@ class Loader:
             return self._interpreter, Found.INTERPRETER
         if "/" in name:
             path = self._expand(name, _origin(chain[0]) if chain else "/")
-            there = path.startswith("/") and self._usable(path)
-            self._note(Found.PATH, "", path, "found" if there else "")
-            return (path, Found.PATH) if there else None
+            usable = path.startswith("/") and self._usable(path)
+            self._note(Found.PATH, "", path, "found" if usable else "")
+            return (path, Found.PATH) if usable else None
         for how, dirs in self._lists(chain):
-            path_found = self._in_dirs(name, how, dirs)
-            if path_found:
-                return path_found, how
+            if there := self._in_dirs(name, how, dirs):
+                return there, how
         # DF_1_NODEFLIB: not even by way of the table.
         forbidden = bool(chain) and chain[0].facts.no_default_dirs
         cached = self._in_cache(name)

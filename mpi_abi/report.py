@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .image import ImageMpiFacts
@@ -18,6 +19,12 @@ EXIT_CODES = {
     VerdictKind.NO_MPI: 5,
 }
 _MOST_EVIDENCE = 10
+_BEST_FIRST = (VerdictKind.NO_MPI, VerdictKind.NATIVE, VerdictKind.TRANSLATED, VerdictKind.IMPOSSIBLE)
+
+
+def worst(kinds: Sequence[VerdictKind]) -> VerdictKind:
+    """The verdict on several programs together."""
+    return max(kinds, key=_BEST_FIRST.index)
 
 
 def verdict_lines(

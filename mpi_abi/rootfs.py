@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from errno import ENOENT, ENOTDIR
@@ -93,6 +93,11 @@ class RootView:
         """The root itself, without binds, for questions that leave no guards."""
         return RootView(self.root, sealed=self.sealed, name=self.name)
 
+    def covered(self, covers: Iterable[tuple[str, str]]) -> RootView:
+        """The same tree with more of the host's (container path, host path) on top; no guards."""
+        binds = (*self._sources.items(), *covers)
+        return RootView(self.root, binds, sealed=self.sealed, name=self.name)
+
     def resolve(self, path: str) -> str | None:
         """Container path -> host path of the real file; None if missing, unreadable or a loop of links."""
         real = self.canonical(path)
@@ -117,6 +122,10 @@ class RootView:
         """Whether the path is a loop of links; asked after `canonical`, which leaves the guard."""
         walk = self._walk(path)
         return walk.real is None and not walk.lost
+
+    def is_bound(self, real: str) -> bool:
+        """Whether a container path without links is the host's, by a bind."""
+        return bool(self._bind_of(real))
 
     def identity(self, real: str) -> tuple[int, int]:
         """Device and inode of a file by its real container path: two names of one file have the same."""

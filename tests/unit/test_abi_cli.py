@@ -142,3 +142,33 @@ def test_versions_compare_as_numbers() -> None:
     assert glibc_version(["GLIBC_2.9", "GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_PRIVATE", "XGLIBC_3.0"]) == (2, 34)
     assert glibc_version([]) == ()
     assert show_version((2, 2, 5)) == "2.2.5"
+
+
+def test_of_several_programs_each_is_judged_and_the_worst_verdict_counts(root: Path, prefix: str) -> None:
+    compile_c(root / "usr/bin/plain", "int main(void) { return 0; }")
+    result = _run("check", "--prefix", prefix, str(root), "plain", "--app", "app", "--app", "/bin/plain")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [block.splitlines()[:2] for block in result.stdout.split("\n\n")] == [
+        ["verdict: NO_MPI", "program: /usr/bin/plain (elf, x86_64)"],
+        ["verdict: NATIVE", "program: /usr/bin/app (elf, x86_64)"],
+        ["verdict: NO_MPI", "program: /bin/plain (elf, x86_64)"],
+    ]
+    value = json.loads(
+        _run("check", "--json", "--host", prefix, str(root), "--app=app", "--app=plain").stdout
+    )
+    assert value["verdict"] == "native"
+    assert [(each["program"], each["verdict"]) for each in value["apps"]] == [
+        ("/usr/bin/app", "native"),
+        ("/usr/bin/plain", "no-mpi"),
+    ]
+    source = "int MPI_Gone(void); int more(void) { return MPI_Gone(); }"
+    make_library(library_dir(root) / "libmpi.so.12", MPICH_SOURCE + "int MPI_Gone(void) { return 0; }")
+    make_library(root / "opt/plugin.so", source, str(library_dir(root) / "libmpi.so.12"))
+    result = _run("check", "--prefix", prefix, str(root), "--app", "app", "--app", "/opt/plugin.so")
+    assert result.exit_code == 4
+    assert [block.splitlines()[:2] for block in result.stdout.split("\n\n")] == [
+        ["verdict: NATIVE", "program: /usr/bin/app (elf, x86_64)"],
+        ["verdict: IMPOSSIBLE", "program: /opt/plugin.so (elf, x86_64)"],
+    ]
+    result = _run("check", "--prefix", prefix, str(root), "--app", "app", "--app", "none")
+    assert (result.exit_code, result.stdout) == (125, "")
