@@ -59,11 +59,12 @@ def check(
     except AbiError as error:
         _fail(error)
     offered = ask_srun() if any(each.swap for each in found) else None
+    asked = os.environ.get("SLURM_MPI_TYPE", "")
     values, lines = [], []
     for each in found:
         pmi = None
         if offered is not None and each.host and each.closure and each.swap:
-            pmi = PmiAdvice(each.host.title, spoken_by(each.host, each.closure), offered)
+            pmi = PmiAdvice(each.host.title, spoken_by(each.host, each.closure), offered, asked)
         values.append(report.verdict_json(each.image, each.verdict, each.swap, pmi))
         lines.append("\n".join(report.verdict_lines(each.image, each.verdict, each.swap, pmi)))
     worst = report.worst([each.verdict.kind for each in found])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -13,8 +12,9 @@ from .elf import open_elf
 from .elfcache import ElfCache, file_machine
 from .elftypes import ForeignElf
 from .errors import AbiError
-from .families import C_ROLE, UNKNOWN, matches, tables
+from .families import C_ROLE, matches, tables
 from .libc import LibcFacts, LibcKind, probe_libc, root_machine
+from .linkedin import find_in_static, find_in_tree
 from .loader import Found, LoadedObject, Loader, Missing, Tree
 from .mpilib import MpiLibrary, identify, looks_like_mpi
 from .rootfs import RootView
@@ -65,7 +65,9 @@ class ImageMpiFacts:
     ``machine`` is the program's (else the image's) as ``uname -m`` says it; ``mpi`` are the libraries that
     the host's would replace, ``others`` those of other families; ``needs`` and ``copies`` (name -> bytes, of
     objects) what the program's tree asks of them.  ``fortran`` are the sonames of the compilers' run-time
-    libraries that the program and its own libraries need; ``holder`` is the file that an MPI is linked into.
+    libraries that the program and its own libraries need, ``markers`` the objects of Fortran's constants that
+    they define themselves, for their MPI to know by the address; ``holder`` is the file that an MPI is linked
+    into.
     """
 
     program: str
@@ -85,6 +87,7 @@ class ImageMpiFacts:
     shared: tuple[SharedLibrary, ...]
     reaches_out: bool
     fortran: tuple[str, ...] = ()
+    markers: frozenset[str] = frozenset()
     holder: str = ""
 
     @property
@@ -187,15 +190,18 @@ class ImageProbe:
             reaches_out=program.kind in (ProgramKind.NONE, ProgramKind.SCRIPT),
         )
         if program.kind is ProgramKind.STATIC:
-            return self._with_static(facts)
+            host = self._view.resolve(program.path)
+            family = find_in_static(host, program.path) if host else ""
+            return _linked_in(facts, program.path, family)
         if program.kind is ProgramKind.FOREIGN or libc.kind is LibcKind.NONE:
             return facts
         found = self._in_tree(tree)
         if found:
             facts, self._users = self._with_tree(facts, found)
-        elif (embedded := self._with_embedded(facts)).holder:
-            return embedded
         else:
+            holder, family = find_in_tree(self._elves, tree)
+            if holder:
+                return _linked_in(facts, holder, family)
             facts = self._with_search(facts, loader, sparing=sparing)
         return replace(facts, offered=self._offered(facts.mpi))
 
@@ -244,36 +250,6 @@ class ImageProbe:
         except ForeignElf:
             return _Program(path, ProgramKind.FOREIGN, machine, "")
 
-    def _with_static(self, facts: ImageMpiFacts) -> ImageMpiFacts:
-        """A static program shows an MPI only if its symbol table was left in."""
-        host = self._view.resolve(facts.program)
-        assert host is not None
-        with open_elf(host, shown=facts.program) as elf:
-            if not elf.defines_statically("MPI_Init") and not elf.defines_statically("PMPI_Init"):
-                return facts
-            ompi = elf.defines_statically("ompi_mpi_comm_world")
-        family = "openmpi" if ompi else UNKNOWN
-        return replace(facts, source=MpiSource.STATIC, family=family, holder=facts.program)
-
-    def _with_embedded(self, facts: ImageMpiFacts) -> ImageMpiFacts:
-        """Find an MPI that is linked into the program or one of its libraries.
-
-        It defines PMPI_Init as well; what defines MPI_Init alone is a tool, or a stub for one process.
-        """
-        for item in facts.tree.objects:
-            names = ("MPI_Init", "PMPI_Init", "ompi_mpi_comm_world")
-            if item.facts.soname in tables().libc:
-                continue
-            found = set(self._elves.find(item.host_path, names))
-            if item.how is Found.PROGRAM and not found:
-                # The loader asks for no section headers: if they make no sense, that is no reason to refuse.
-                with suppress(AbiError), open_elf(item.host_path, shown=item.path) as elf:
-                    found = {name for name in names if elf.defines_statically(name)}
-            if found >= {"MPI_Init", "PMPI_Init"}:
-                family = "openmpi" if "ompi_mpi_comm_world" in found else UNKNOWN
-                return replace(facts, source=MpiSource.STATIC, family=family, holder=item.path)
-        return facts
-
     # -- MPI in the program's tree ---------------------------------------------------------------------------
 
     def _in_tree(self, tree: Tree) -> dict[int, MpiLibrary]:
@@ -314,6 +290,12 @@ class ImageProbe:
             others=tuple(item for item in found.values() if item.family not in ("", family)),
             needs=tuple(needs),
             copies=copies,
+            markers=frozenset(
+                name
+                for library in mine.values()
+                for name in self._elves.exports(library.host_path) & own - copies.keys()
+                if matches(name, tables().families[family].markers)
+            ),
             fortran=tuple(
                 dict.fromkeys(
                     name for user in users for name in user.facts.needed if tables().fortran_maker(name)
@@ -366,6 +348,11 @@ class ImageProbe:
                 exports = self._elves.exports(item.host_path)
                 return frozenset(name for name in exports if name.startswith(("MPI_", "PMPI_")))
         return frozenset()
+
+
+def _linked_in(facts: ImageMpiFacts, holder: str, family: str) -> ImageMpiFacts:
+    """The facts of a program with an MPI of ``family`` ("": none) in the file ``holder``."""
+    return replace(facts, source=MpiSource.STATIC, family=family, holder=holder) if family else facts
 
 
 def _shebang(host_path: str) -> str:

