@@ -124,8 +124,11 @@ def warnings_of(rank: int, report: Report, *, planned: bool, cma_outside: bool) 
     return tuple(f"check: rank {rank}: {text}" for text in found)
 
 
-def read_line(line: str) -> Told | None:
-    """Read a rank's line back, with or without srun's --label; None for any other text."""
+def read_values(line: str) -> tuple[str, int, dict[str, str]] | None:
+    """Read a rank's line back, with or without srun's --label: node, rank and values by key.
+
+    None for any other text.
+    """
     found = _LINE.fullmatch(line)
     if not found:
         return None
@@ -133,13 +136,20 @@ def read_line(line: str) -> Told | None:
     for pair in found[3].split(" "):
         key, separator, value = pair.partition("=")
         if separator and key not in values:
-            values[key] = value
+            values[key] = unquote(value)
     if not re.fullmatch(r"\d{1,10}", values.get("tasks", ""), re.ASCII):
         return None
-    known = {key: unquote(values[key]) for key in ("program", "plan") if values.get(key, UNKNOWN) != UNKNOWN}
-    return Told(
-        found[1], int(found[2]), int(values["tasks"]), known.get("program", ""), known.get("plan", "")
-    )
+    return found[1], int(found[2]), values
+
+
+def read_line(line: str) -> Told | None:
+    """Read of a rank's line what `compare` asks for; None for any other text."""
+    read = read_values(line)
+    if read is None:
+        return None
+    node, rank, values = read
+    known = {key: values[key] for key in ("program", "plan") if values.get(key, UNKNOWN) != UNKNOWN}
+    return Told(node, rank, int(values["tasks"]), known.get("program", ""), known.get("plan", ""))
 
 
 def compare(told: Iterable[Told], *, several: bool) -> str:

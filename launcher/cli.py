@@ -24,6 +24,9 @@ _ELSEWHERE = {
     "testbed": ("slurm.cli", "testbed", "A throwaway Slurm of several nodes on this machine."),
 }
 
+# Commands of ours in such a group: what takes a launch is no part of a package that knows none.
+_ADDED = {"abi": (("launcher.selftest", "selftest"),)}
+
 
 class LazyGroup(click.Group):
     """A group whose foreign commands are imported on use and listed without."""
@@ -36,6 +39,9 @@ class LazyGroup(click.Group):
             return super().get_command(ctx, cmd_name)
         module, attribute, _ = _ELSEWHERE[cmd_name]
         command = getattr(importlib.import_module(module), attribute)
+        if isinstance(command, click.Group):
+            for place, name in _ADDED.get(cmd_name, ()):
+                command.add_command(getattr(importlib.import_module(place), name))
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,7 +82,7 @@ def bareboat(context: click.Context) -> None:
     context.obj = _open_image
     # click asks for a default when it needs one: only then is the configuration read.
     known = {"site": _configured_prefixes}
-    context.default_map = {"abi": {"host": known, "check": known, "why": known}}
+    context.default_map = {"abi": dict.fromkeys(("check", "host", "selftest", "why"), known)}
 
 
 def _open_image(name: str) -> AbstractContextManager[RootView]:

@@ -1,0 +1,73 @@
+"""The MPI programs of ``benchmarks/src``, compiled on this host against one of its MPIs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.errors import BenchError
+from mpi_abi import AbiError, HostMpi
+from mpi_abi.elfcache import ElfCache
+
+SOURCES = Path(__file__).with_name("src")
+_LIMIT = 300.0
+"""Seconds for one compilation."""
+_ABOVE = 4
+"""In how many directories above a library its bin may lie: /usr/lib/TRIPLET/mpich/lib is the deepest."""
+
+
+def compile_programs(host: HostMpi, names: Sequence[str], directory: Path) -> str:
+    """Compile programs, named without ``.c``, into a directory.
+
+    The compiler is the MPI's own: the first of those that may be it whose programs need the library that
+    ``host`` is.  Returns its path.  Raises BenchError where there is none, or one says what is wrong.
+    """
+    wanted = {item.soname for item in host.libraries}
+    refused: list[str] = []
+    for compiler in _candidates(host):
+        for name in names:
+            _compile(compiler, SOURCES / f"{name}.c", directory / name)
+        needed = _needed(directory / names[0])
+        if wanted & set(needed):
+            return compiler
+        mpi = [soname for soname in needed if "mpi" in soname] or ["no MPI"]
+        refused.append(f"{compiler} links with {', '.join(mpi)}")
+    said = f" ({'; '.join(refused)})" if refused else ""
+    raise BenchError(
+        f"no compiler of {host.title} ({host.c_library.path}) was found{said}",
+        hint=f"install its mpicc, e.g. Debian's lib{host.family}-dev, or put it in front of PATH",
+    )
+
+
+def _candidates(host: HostMpi) -> Iterator[str]:
+    names = ("mpicc", f"mpicc.{host.family}")
+    above = Path(host.c_library.real).parents[1 : 1 + _ABOVE]
+    paths = [str(folder / "bin" / name) for folder in above for name in reversed(names)]
+    paths += [found for name in names if (found := shutil.which(name))]
+    seen: set[str] = set()
+    for path in paths:
+        real = os.path.realpath(path)
+        if real not in seen and os.access(path, os.X_OK):
+            seen.add(real)
+            yield path
+
+
+def _compile(compiler: str, source: Path, target: Path) -> None:
+    command = [compiler, "-O2", "-o", str(target), str(source), "-lm"]
+    shown = " ".join(command)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BenchError(f"`{shown}` could not be run: {error}") from error
+    if done.returncode != 0:
+        raise BenchError(f"`{shown}` failed (exit code {done.returncode}):\n{done.stderr.strip()}")
+
+
+def _needed(program: Path) -> Sequence[str]:
+    try:
+        return ElfCache().facts(str(program)).needed
+    except AbiError as error:
+        raise BenchError(f"the compiled program cannot be read: {error}") from error
