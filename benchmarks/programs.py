@@ -23,13 +23,17 @@ def compile_programs(host: HostMpi, names: Sequence[str], directory: Path) -> st
     """Compile programs, named without ``.c``, into a directory.
 
     The compiler is the MPI's own: the first of those that may be it whose programs need the library that
-    ``host`` is.  Returns its path.  Raises BenchError where there is none, or one says what is wrong.
+    ``host`` is.  Returns its path.  Raises BenchError where there is none, with what each of them did.
     """
     wanted = {item.soname for item in host.libraries}
     refused: list[str] = []
     for compiler in _candidates(host):
-        for name in names:
-            _compile(compiler, SOURCES / f"{name}.c", directory / name)
+        try:
+            for name in names:
+                _compile(compiler, SOURCES / f"{name}.c", directory / name)
+        except BenchError as error:
+            refused.append(str(error))
+            continue
         needed = _needed(directory / names[0])
         if wanted & set(needed):
             return compiler
