@@ -6,9 +6,11 @@ import posixpath
 from collections.abc import Iterable, Iterator
 
 from launcher.plan import MpiDecision
-from launcher.program import Operation, Verb
+from launcher.program import PATH_MAX, Operation, Verb
 
 _LOADER_CACHE = "/etc/ld.so.cache"
+_ROOM = 1 << 16
+"""Bytes for all paths together: what only saves time must not make a program too long to be run."""
 
 
 def plan_ahead(
@@ -32,7 +34,17 @@ def plan_ahead(
         *libraries[1:],
     ]
     reason = "the start of the program reads it"
-    return tuple(Operation(Verb.READ_AHEAD, (path,), reason) for path in dict.fromkeys(paths))
+    return tuple(Operation(Verb.READ_AHEAD, (path,), reason) for path in _fitting(dict.fromkeys(paths)))
+
+
+def _fitting(paths: Iterable[str]) -> Iterator[str]:
+    """Leave out what is no path that a program can hold, and what is too much."""
+    room = _ROOM
+    for path in paths:
+        size = len(path.encode("utf-8", "surrogateescape")) + 1
+        if path.startswith("/") and size <= PATH_MAX and size <= room:
+            room -= size
+            yield path
 
 
 def _searched(name: str, search: str, programs: Iterable[str]) -> Iterator[str]:

@@ -31,7 +31,7 @@ def to_text(plan: Plan) -> str:
         _table("Environment", _rows(plan, ENVIRONMENT_VERBS, _variable)),
         _table("Process", _rows(plan, frozenset({Verb.CWD, Verb.NO_NEW_PRIVS}), _process)),
         _list(
-            "Read from the image while the container is made",
+            "Read while the container is made, if root has mounted the image",
             [op.args[0] for op in plan.operations if op.verb is Verb.READ_AHEAD],
         ),
         _table("MPI", _mpi_rows(plan.mpi)),

@@ -20,6 +20,8 @@ VERSION = "1"
 END = "end"
 LIMIT = 1 << 20
 """Largest program, in bytes: what the C core reads into its fixed buffer."""
+PATH_MAX = 4096
+"""Longest path, in bytes with the NUL: the kernel takes no longer one (path_resolution(7))."""
 
 
 class Verb(StrEnum):
@@ -72,8 +74,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _is_path(text: str) -> bool:
-    # PATH_MAX with the NUL: the kernel takes no longer one (path_resolution(7)).
-    return text.startswith("/") and len(_bytes(text)) < 4096
+    return text.startswith("/") and len(_bytes(text)) < PATH_MAX
 
 
 def _is_place(text: str) -> bool:

@@ -13,7 +13,8 @@ bool bb_read_ahead(const struct bb_program *program, size_t *cursor, int root)
 	const struct open_how how = {
 		/* O_NONBLOCK: a pipe of the image has nobody at its other end. */
 		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+		/* Meanwhile the mount is moved into the container, and the host's files and devices are mounted on it. */
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
 	};
 	struct bb_op op;
 	int fd;

@@ -3,10 +3,15 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ahead.h"
@@ -62,6 +67,7 @@ static int remove_image(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		unlinkat(root, names[i], 0);
+	unlinkat(root, "mounted", AT_REMOVEDIR);
 	close(root);
 	return rmdir(image);
 }
@@ -113,11 +119,46 @@ static void test_nothing_holds_it_up_or_leads_it_out(void **state)
 	alarm(0);
 }
 
+/* The container is put together on the image's mount while this goes on: what the host has there is no part of it. */
+static void test_what_is_mounted_in_the_image_stays_unread(void **state)
+{
+	struct bytes bytes = PROGRAM("root-squashfs", "/i", "", "read-ahead", "/mounted/other", "read-ahead", "/program");
+	struct bb_program program;
+	struct bb_err err;
+	char mounted[PATH_MAX];
+	size_t cursor = 0;
+	int status;
+	pid_t child;
+
+	(void)state;
+	make("program");
+	make("other");
+	assert_int_equal(mkdirat(root, "mounted", 0755), 0);
+	snprintf(mounted, sizeof mounted, "%s/mounted", image);
+	assert_int_equal(bb_program_open(&program, bytes.data, bytes.size, &err), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		int here;
+
+		if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount(image, mounted, NULL, MS_BIND, NULL))
+			_exit(2);
+		here = open(image, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		_exit(here < 0 || !bb_read_ahead(&program, &cursor, here) || !bb_read_ahead(&program, &cursor, here));
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_true(is_read("program"));
+	assert_false(is_read("other"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_the_program_names_is_read),
 		cmocka_unit_test(test_nothing_holds_it_up_or_leads_it_out),
+		cmocka_unit_test(test_what_is_mounted_in_the_image_stays_unread),
 	};
 
 	return cmocka_run_group_tests(tests, make_image, remove_image);

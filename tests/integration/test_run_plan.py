@@ -21,7 +21,7 @@ def test_a_plan_changes_nothing_and_says_what_a_run_does(mpich: Path) -> None:
     document = json.loads(out(bareboat("plan", "--json", mpich, "--", HELLO)))
     text = out(bareboat("plan", mpich, "--", HELLO))
     # What the kernel has of a directory, it has from the last launch.
-    assert "Read from the image" not in text
+    assert "Read while the container is made" not in text
     assert snapshot(mpich / "etc") == before
     targets = [op["args"][1] for op in document["operations"] if op["verb"] == "bind"]
     assert document["mpi"]["verdict"] == "native"

@@ -24,7 +24,8 @@ CALLS = ("-s", "4096", "-e", "trace=%file,openat2,open_tree,fsopen")
 def count(log: Path, image: Path) -> tuple[int, int]:
     """How many calls name the image, and how many look below its root, as its own file system shows it.
 
-    root's part goes down to a file of the store name by name.
+    root's part goes down to a file of the store name by name.  What is read ahead is what the first rank's
+    search and start ask for anyhow.
     """
     named = lookups = 0
     roots: set[str] = set()
@@ -34,7 +35,8 @@ def count(log: Path, image: Path) -> tuple[int, int]:
             named += 1
         # From here on, what it lacks lies over it.
         alone = alone and 'fsopen("overlay"' not in line
-        if found := re.search(r"openat2\((\d+), .*RESOLVE_IN_ROOT", line):
+        found = re.search(r"openat2\((\d+), .*RESOLVE_IN_ROOT", line)
+        if found and "RESOLVE_NO_XDEV" not in line:
             roots |= {found[1]} if alone else set()
             lookups += found[1] in roots
     return named, lookups
