@@ -45,7 +45,9 @@ class Judge:
 
         Raises AbiError as `probe_image` does.
         """
-        facts = probe_image(view, program=program, environment=environment or {})
+        # Of an image's several MPIs that no program names, a launch takes the one that this host has.
+        ours = tuple(dict.fromkeys(host.family for host in self._hosts))
+        facts = probe_image(view, program=program, environment=environment or {}, prefer=ours)
         values = facts.mpi[0].values if facts.mpi else ""
         chosen = choose_host(self._hosts, facts.family, order=self._order, values=values)
         host = chosen or next(iter(self._hosts), None)

@@ -60,6 +60,17 @@ def test_a_native_verdict_lists_the_swap(root: Path, prefix: str) -> None:
     assert "pmi:     MPICH 9.8.7 speaks pmi2 and pmi1: start it with srun --mpi=pmi2" in lines
 
 
+def test_of_several_mpis_the_one_that_this_host_has_is_judged_as_a_launch_does(
+    root: Path, prefix: str
+) -> None:
+    standard = "int MPI_Abi_get_version, MPI_Init, MPI_Finalize;"
+    make_library(root / "usr/local/lib/libmpi.so.1", standard)
+    (library_dir(root) / "libmpi.so.12").rename(root / "usr/local/lib/libmpi_z.so.12")
+    result = _run("check", "--prefix", prefix, str(root))
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1] == "image:   MPICH 9.8.7"
+
+
 def test_a_step_under_which_ranks_start_alone_is_told(
     root: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
