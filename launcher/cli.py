@@ -113,6 +113,13 @@ def _launch_options(command: Any) -> Any:
         click.option(
             "--mount", "mounts", multiple=True, metavar="SRC[:DST[:ro]]", help="Show SRC of the host at DST."
         ),
+        click.option(
+            "--device",
+            "devices",
+            multiple=True,
+            metavar="VENDOR/CLASS=NAME,...",
+            help="Devices, by CDI names.",
+        ),
         click.option("--mpi", metavar="MODE", help="Whose MPI: auto, host, image or force."),
         click.option(
             "--without", multiple=True, metavar="PART,...", help="Leave parts of the host's view out."
@@ -133,6 +140,7 @@ def run(
     program: tuple[str, ...],
     *,
     mounts: tuple[str, ...],
+    devices: tuple[str, ...],
     mpi: str | None,
     without: tuple[str, ...],
     config: str | None,
@@ -143,7 +151,7 @@ def run(
     from launcher.apply import run as enter
     from launcher.launch import Options, prepare
 
-    options = Options(config=config, mounts=mounts, mpi=mpi, without=without)
+    options = Options(config=config, mounts=mounts, devices=devices, mpi=mpi, without=without)
     plan = prepare(image, program, environment=os.environ, cwd=_cwd(), options=options)
     for warning in plan.warnings:
         click.echo(f"bareboat: warning: {warning}", err=True)
@@ -158,6 +166,7 @@ def show_plan(
     program: tuple[str, ...],
     *,
     mounts: tuple[str, ...],
+    devices: tuple[str, ...],
     mpi: str | None,
     without: tuple[str, ...],
     config: str | None,
@@ -170,7 +179,7 @@ def show_plan(
     from launcher.explain import to_json, to_text
     from launcher.launch import Options, prepare
 
-    options = Options(config=config, mounts=mounts, mpi=mpi, without=without)
+    options = Options(config=config, mounts=mounts, devices=devices, mpi=mpi, without=without)
     plan = prepare(image, program, environment=os.environ, cwd=_cwd(), options=options, needs_program=False)
     text = to_json(plan) if as_json else to_text(plan)
     # As bytes: a path of the host need not be text, and is printed as it is.

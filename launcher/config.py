@@ -12,6 +12,7 @@ from launcher.errors import BareboatError
 from mpi_abi.guards import Recorder
 
 DEFAULT_PATH = "/etc/bareboat/bareboat.toml"
+DEVICE_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 NETWORK_TYPES = (
     "nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.ceph-fuse", "dvs", "panfs", "9p", "virtiofs",
     "wekafs", "orangefs", "afs", "cifs", "smb3",
@@ -69,6 +70,7 @@ class SiteConfig:
     passed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
     max_mounts: int = 64
+    device_directories: tuple[str, ...] = DEVICE_DIRECTORIES
 
 
 def find_config(environment: Mapping[str, str], *, option: str | None = None) -> tuple[str, bool]:
@@ -244,6 +246,7 @@ _KEYS: dict[str, dict[str, Callable[[object], object]]] = {
     "image": {"squashfuse": _path},
     "environment": {"pass": _names, "deny": _names},
     "limits": {"mounts": _count},
+    "devices": {"directories": _paths},
 }
 
 _FIELDS = {
@@ -256,4 +259,5 @@ _FIELDS = {
     "environment.pass": "passed",
     "environment.deny": "denied",
     "limits.mounts": "max_mounts",
+    "devices.directories": "device_directories",
 }

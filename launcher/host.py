@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.devices import NO_DEVICES, Devices
 from launcher.errors import BareboatError
 from mpi_abi.guards import Recorder
 
@@ -48,7 +49,7 @@ class HostFacts:
 
     ``machine`` is that of uname(2); ``timezone`` the name that /etc/localtime links to, or "";
     ``max_user_namespaces`` the kernel's limit (user_namespaces(7)), None where it has none to read;
-    ``libexec`` the directory of bareboat's compiled programs.
+    ``libexec`` the directory of bareboat's compiled programs; ``devices`` are those that were asked for.
     """
 
     user: User
@@ -59,6 +60,7 @@ class HostFacts:
     timezone: str
     max_user_namespaces: int | None
     libexec: str
+    devices: Devices = NO_DEVICES
 
 
 def probe_host(

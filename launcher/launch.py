@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launcher.ahead import plan_ahead
 from launcher.config import SiteConfig, find_config, read_config
+from launcher.devices import probe_devices
 from launcher.environment import apply_environment, plan_environment
 from launcher.errors import BareboatError, NotExecutableError, NotFoundError
 from launcher.host import HostFacts, probe_host
@@ -41,6 +42,7 @@ class Options:
 
     config: str | None = None
     mounts: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     mpi: str | None = None
     without: tuple[str, ...] = ()
 
@@ -77,6 +79,7 @@ def prepare(
         cwd=cwd,
         config=config,
         mounts=options.mounts,
+        devices=options.devices,
         mpi=options.mpi,
         without=options.without,
     )
@@ -87,6 +90,12 @@ def prepare(
         home=environment.get("HOME", ""),
         once=step_paths(request, step),
         recorder=recorder,
+    )
+    host = replace(
+        host,
+        devices=probe_devices(
+            request.devices, config.device_directories, environment=environment, recorder=recorder
+        ),
     )
     _require_namespaces(host)
     with open_root(found, server=server, mount=mount) as root:
@@ -126,7 +135,8 @@ class _Launch:
         check_machine(facts, host.machine)
         layout = lay_out(request, config, host, facts, step, server=self.server)
         view = self.root.view(layout.binds(), recorder=recorder)
-        inside = apply_environment(plan_environment(request, config, facts), request.environment)
+        changes = (*plan_environment(request, config, facts), *layout.environment)
+        inside = apply_environment(changes, request.environment)
         names, search = (*request.program[:1], *others), inside.get("PATH", "")
         found, problems = _find_programs(
             view, names, needed=needs_program, search=search, cwd=layout.cwd, facts=facts

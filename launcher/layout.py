@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from launcher.config import SiteConfig, View
+from launcher.device_plan import plan_devices
 from launcher.errors import BareboatError
 from launcher.host import ZONEINFO, HostFacts, MountPoint, mounts_of_types
 from launcher.identity import group_text, passwd_text
@@ -97,6 +98,7 @@ def lay_out(
     work.timezone()
     work.step(step)
     work.asked_mounts()
+    work.asked_devices()
     work.working_directory()
     work.prologs()
     return Layout(
@@ -208,7 +210,7 @@ class _Work:
         """Whether a mount at ``path`` would hide a tmpfs, or what the plan puts on it (as in ``enter.c``)."""
         fresh = [op.args[0] for op in self.operations if op.verb is Verb.TMPFS]
         binds = (op.args[1] for op in self.operations if op.verb is Verb.BIND)
-        own = [target for target in binds if not is_placeholder(target)]
+        own = (target for target in binds if not is_placeholder(target))
         near = any(beneath(path, top) or beneath(top, path) for top in fresh)
         return near and any(beneath(target, path) for target in (*fresh, *own, PRIVATE))
 
@@ -229,21 +231,21 @@ class _Work:
         path, reason = self.image.path, "the image, read-only"
         if self.image.kind is ImageKind.SQUASHFS:
             by = f"by the kernel from the site's store, else by {server or 'nothing: no squashfuse_ll'}"
-            operation = Operation(Verb.ROOT_SQUASHFS, (path, server), f"{reason}; {by}", Origin.USER)
+            root = Operation(Verb.ROOT_SQUASHFS, (path, server), f"{reason}; {by}", Origin.USER)
         else:
-            operation = Operation(Verb.ROOT_DIR, (path,), reason, Origin.USER)
-        self.operations.append(operation)
+            root = Operation(Verb.ROOT_DIR, (path,), reason, Origin.USER)
+        self.operations.append(root)
 
     def kernel(self) -> None:
         for view, path, reason in _KERNEL:
             if self.on(view) and path in self.host.present:
                 self.bind(path, reason)
-        reason = "fresh: the host's sockets and daemons stay outside"
-        self.operations.append(Operation(Verb.TMPFS, ("/run", "mode=0755"), reason))
+        args, reason = ("/run", "mode=0755"), "fresh: the host's sockets and daemons stay outside"
+        self.operations.append(Operation(Verb.TMPFS, args, reason))
 
     def own_directories(self) -> None:
-        home = self.host.user.home
         if self.on(View.HOME):
+            home = self.host.user.home
             if not home.startswith("/") or home not in self.host.present:
                 self.notes.append(f"no home directory: {home or 'none is known'} is not on this host")
             elif _is_systems(home) and home in self.image.held:
@@ -264,8 +266,8 @@ class _Work:
                 self.notes.append(
                     f"the {mount.fstype} mount {mount.target} is not shown: the image has a directory there"
                 )
-        reason = "network file systems, by the mount table at the start"
-        self.operations.append(Operation(Verb.BIND_FSTYPES, (",".join(types), "rw"), reason))
+        args, reason = (",".join(types), "rw"), "network file systems, by the mount table at the start"
+        self.operations.append(Operation(Verb.BIND_FSTYPES, args, reason))
 
     def identity(self) -> None:
         if self.on(View.RESOLVER):
@@ -274,8 +276,8 @@ class _Work:
                     self.bind(path, "name resolution as on the host", flags="ro,optional")
         if self.on(View.USERS):
             user = self.host.user
-            shell = user.shell if user.shell in self.image.present else "/bin/sh"
-            reason = f"the image's, with {user.name}"
+            reason, shell = f"the image's, with {user.name}", user.shell
+            shell = shell if shell in self.image.present else "/bin/sh"
             passwd, group = passwd_text(self.image.passwd, user, shell), group_text(self.image.group, user)
             self.operations.append(Operation(Verb.FILE, ("/etc/passwd", "0644", passwd), reason))
             self.operations.append(Operation(Verb.FILE, ("/etc/group", "0644", group), f"{reason}'s groups"))
@@ -311,10 +313,9 @@ class _Work:
                 "fails (user_namespaces(7)); files open by them as on the host"
             )
         if self.on(View.PMI):
-            reason = "the step's PMI directory"
-            self.bind_any(Placeholder.PMIX_SERVER, reason, Origin.STEP)
-            self.bind_any(Placeholder.PMIX_SYSTEM, reason, Origin.STEP)
-            own = (Placeholder.PMIX_SERVER, Placeholder.PMIX_SYSTEM)
+            reason, own = "the step's PMI directory", (Placeholder.PMIX_SERVER, Placeholder.PMIX_SYSTEM)
+            for placeholder in own:
+                self.bind_any(placeholder, reason, Origin.STEP)
             known = [self.values[name] for name in own if name in self.values]
             for path in step.pmi_dirs if step else ():
                 # Of old PMIx: what it keeps elsewhere has no placeholder.
@@ -326,8 +327,7 @@ class _Work:
             reason = "munge's socket: credentials of Slurm and PMIx"
             self.bind(MUNGE, reason, flags="rw,optional", origin=Origin.STEP)
         if self.on(View.SPOOL):
-            reason = "the job's spool directory, where its script lies"
-            self.bind_any(Placeholder.SPOOL, reason, Origin.STEP)
+            self.bind_any(Placeholder.SPOOL, "the job's spool directory, where its script lies", Origin.STEP)
 
     def asked_mounts(self) -> None:
         for mount in self.config.mounts:
@@ -342,9 +342,15 @@ class _Work:
                     f"cannot mount {mount.source}: it does not exist, or you cannot reach it",
                     hint="check BAREBOAT_MOUNTS and --mount; the path must exist on every node of the step",
                 )
-            flags = "ro" if mount.read_only else "rw"
-            operation = Operation(Verb.BIND, (mount.source, mount.target, flags), "asked for", Origin.USER)
-            self.operations.append(operation)
+            args = (mount.source, mount.target, "ro" if mount.read_only else "rw")
+            self.operations.append(Operation(Verb.BIND, args, "asked for", Origin.USER))
+
+    def asked_devices(self) -> None:
+        planned = plan_devices(self.host.devices, shows=self.shows)
+        self.operations += planned.mounts
+        self.environment += planned.environment
+        self.notes += planned.notes
+        self.warnings += planned.warnings
 
     def working_directory(self) -> None:
         cwd, present = self.request.cwd, self.request.cwd in self.host.present
@@ -353,8 +359,7 @@ class _Work:
         if self.on(View.CWD) and present and not taken:
             self._refuse_hidden_mounts(cwd)
         if self.on(View.CWD) and (present or taken):
-            reason = "the working directory, which is not in the image"
-            self.bind_any(Placeholder.CWD, reason, Origin.DEFAULT)
+            self.bind_any(Placeholder.CWD, "the working directory, which is not in the image", Origin.DEFAULT)
         else:
             self.settled = False
             self.any_cwd = self.cwd = cwd if taken else "/"
@@ -368,10 +373,11 @@ class _Work:
 
     def _refuse_hidden_mounts(self, cwd: str) -> None:
         """Refuse a mount below the working directory that the bind of the latter would hide."""
-        for mount in (*self.config.mounts, *self.request.mounts):
-            if mount.target != cwd and beneath(mount.target, cwd):
+        targets = [mount.target for mount in (*self.config.mounts, *self.request.mounts)]
+        for target in (*targets, *(mount.target for mount in self.host.devices.edits.mounts)):
+            if target != cwd and beneath(target, cwd):
                 raise BareboatError(
-                    f"cannot mount on {mount.target}: it lies below the working directory {cwd}, which is "
+                    f"cannot mount on {target}: it lies below the working directory {cwd}, which is "
                     "not in the image and is bound over it",
                     hint="start in another directory (srun --chdir), or mount on a path that is not below it",
                 )
@@ -384,9 +390,8 @@ class _Work:
 
     def prologs(self) -> None:
         for path in self.request.task_prologs:
-            source = f"{self.host.libexec}/noop"
             reason = "a prolog of the tasks: it has run on the host, and Slurm runs it again inside"
-            self.bind(source, reason, target=path, flags="ro", origin=Origin.STEP)
+            self.bind(f"{self.host.libexec}/noop", reason, target=path, flags="ro", origin=Origin.STEP)
 
 
 def beneath(path: str, top: str) -> bool:

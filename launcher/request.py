@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from launcher.cdi import split_name
 from launcher.config import Mount, MpiMode, SiteConfig, View, parse_mount
 from launcher.errors import UsageError
 
@@ -15,14 +16,15 @@ class Request:
     """One launch as it was asked for.
 
     ``image`` is the name as given; ``program`` the argument vector, empty where only the container is meant;
-    ``mounts`` have absolute paths; ``without`` are the views that the user switched off; ``passed`` names
-    variables of the host that enter although they otherwise would not; ``task_prologs`` are the paths of
-    Slurm's prologs on the host.
+    ``mounts`` have absolute paths; ``devices`` are CDI names, ``vendor/class=name``; ``without`` are the
+    views that the user switched off; ``passed`` names variables of the host that enter although they
+    otherwise would not; ``task_prologs`` are the paths of Slurm's prologs on the host.
     """
 
     image: str
     program: tuple[str, ...]
     mounts: tuple[Mount, ...]
+    devices: tuple[str, ...]
     mpi: MpiMode
     without: frozenset[View]
     passed: tuple[str, ...]
@@ -39,6 +41,7 @@ def make_request(
     cwd: str,
     config: SiteConfig,
     mounts: Iterable[str] = (),
+    devices: Iterable[str] = (),
     mpi: str | None = None,
     without: Iterable[str] = (),
 ) -> Request:
@@ -67,6 +70,17 @@ def make_request(
         image=image,
         program=tuple(program),
         mounts=tuple(found),
+        devices=tuple(
+            dict.fromkeys(
+                (
+                    *(
+                        _device(text, "BAREBOAT_DEVICES")
+                        for text in _split(environment.get("BAREBOAT_DEVICES", ""))
+                    ),
+                    *(_device(text, "--device") for entry in devices for text in _split(entry)),
+                )
+            )
+        ),
         mpi=_mode(mpi, environment.get("BAREBOAT_MPI", ""), config),
         without=frozenset(off),
         passed=tuple(_name(text) for text in _split(environment.get("BAREBOAT_PASS", ""))),
@@ -98,6 +112,17 @@ def _mount(text: str, where: str, position: int, cwd: str) -> Mount:
             hint="an entry is SRC[:DST[:ro]]",
         )
     return Mount(source, "/" + target.lstrip("/"), read_only=mount.read_only)
+
+
+def _device(text: str, where: str) -> str:
+    try:
+        split_name(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{where}: {text!r} is not the name of a device: {error}",
+            hint="a name is vendor/class=name, as in nvidia.com/gpu=0",
+        ) from error
+    return text
 
 
 def _view(text: str, where: str) -> View:

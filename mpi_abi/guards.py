@@ -19,17 +19,22 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
 class GuardKind(StrEnum):
-    """What is asked about a path: ``SAME`` follows links (stat), ``LINK`` does not (lstat)."""
+    """What is asked about a path: ``SAME`` follows links (stat), ``LINK`` does not (lstat).
+
+    ``READABLE`` and ``WRITABLE`` ask whether the kernel would let this process open it (access(2)).
+    """
 
     SAME = "same"
     LINK = "link"
     THERE = "there"
     ABSENT = "absent"
+    READABLE = "readable"
+    WRITABLE = "writable"
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """One condition on an absolute host path; ``stamp`` is "" for THERE and ABSENT."""
+    """One condition on an absolute host path; ``stamp`` is "" for others than SAME and LINK."""
 
     kind: GuardKind
     path: str
@@ -109,6 +114,10 @@ class Recorder:
         """Guard that nothing exists; needless in a directory whose entries are guarded already."""
         if (os.path.dirname(path) or "/", GuardKind.SAME) not in self._guards:  # noqa: PTH120
             self._add(GuardKind.ABSENT, path)
+
+    def usable(self, path: str, *, write: bool) -> None:
+        """Guard that this process may read, or write, what is at ``path``."""
+        self._add(GuardKind.WRITABLE if write else GuardKind.READABLE, path)
 
     def exists(self, path: str) -> bool:
         """Say whether ``path`` leads to something, and guard the answer."""

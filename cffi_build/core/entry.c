@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const char magic[] = "bareboat-entry";
 static const char version[] = "1";
@@ -53,7 +54,7 @@ static bool good_guard(const char *kind, const char *path, const char *stamp)
 
 	if (path[0] != '/')
 		return false;
-	if (!strcmp(kind, "there") || !strcmp(kind, "absent"))
+	if (!strcmp(kind, "there") || !strcmp(kind, "absent") || !strcmp(kind, "readable") || !strcmp(kind, "writable"))
 		return !*stamp;
 	return (!strcmp(kind, "same") || !strcmp(kind, "link")) && read_stamp(stamp, fields);
 }
@@ -110,6 +111,9 @@ static bool holds(const char *kind, const char *path, const char *stamp)
 		return lstat(path, &now) < 0 && (errno == ENOENT || errno == ENOTDIR);
 	if (!strcmp(kind, "there"))
 		return stat(path, &now) == 0;
+	/* Asks the device cgroup as well, and of a device not its driver. */
+	if (!strcmp(kind, "readable") || !strcmp(kind, "writable"))
+		return access(path, kind[0] == 'r' ? R_OK : W_OK) == 0;
 	return (kind[0] == 'l' ? lstat(path, &now) : stat(path, &now)) == 0 && same(&now, stamp);
 }
 

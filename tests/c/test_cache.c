@@ -83,6 +83,7 @@ static void test_malformed_entries_are_refused(void **state)
 	refuses(RECORDS("bareboat-entry", "1", "cache", "guard", "there", "/"), "a bad guard");
 	refuses(ENTRY("guard", "there", "relative", ""), "a bad guard");
 	refuses(ENTRY("guard", "there", "/", "1"), "a bad guard");
+	refuses(ENTRY("guard", "readable", "/", "1"), "a bad guard");
 	refuses(ENTRY("guard", "same", "/", "1 2 3 4"), "a bad guard");
 	refuses(ENTRY("guard", "same", "/", "1 2 3 4 5 "), "a bad guard");
 	refuses(ENTRY("guard", "same", "/", "1 2  3 4 5"), "a bad guard");
@@ -134,6 +135,12 @@ static void test_guards_see_changes(void **state)
 	unlink(gone);
 	assert_false(holds(bytes, gone));
 	bytes = ENTRY("guard", "there", gone, "");
+	assert_false(holds(bytes, gone));
+	bytes = ENTRY("guard", "readable", file, "", "guard", "writable", file, "", "guard", "readable", "/proc/version", "");
+	assert_true(holds(bytes, ""));
+	bytes = ENTRY("guard", "readable", gone, "");
+	assert_false(holds(bytes, gone));
+	bytes = ENTRY("guard", "writable", gone, "");
 	assert_false(holds(bytes, gone));
 }
 

@@ -12,7 +12,7 @@ from launcher.errors import BareboatError
 from launcher.program import Operation, Verb, decode, encode
 
 PROGRAM = encode([Operation(Verb.ROOT_DIR, ("/img",))])
-KINDS = ("same", "link", "there", "absent", "", "lin", "program")
+KINDS = ("same", "link", "there", "absent", "readable", "writable", "", "lin", "program")
 PATHS = ("/", "/a", "/\udcff", "a", "", "/" + "a" * 5000, "%{cwd}")
 STAMPS = (
     *("", "1 2 3 4 5", "1 2 3 4", "1 2 3 4 5 6", "1 2 3 4 5 ", " 1 2 3 4 5", "1  2 3 4 5", "1 2 3 4 5\n"),

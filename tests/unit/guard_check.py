@@ -10,6 +10,8 @@ from mpi_abi.guards import make_stamp
 
 
 def holds(guard: Guard) -> bool:
+    if guard.kind in {GuardKind.READABLE, GuardKind.WRITABLE}:
+        return os.access(guard.path, os.R_OK if guard.kind is GuardKind.READABLE else os.W_OK)
     try:
         status = os.stat(guard.path, follow_symlinks=guard.kind in {GuardKind.SAME, GuardKind.THERE})  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
