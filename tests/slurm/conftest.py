@@ -106,9 +106,19 @@ def srun(cluster: Testbed, user: pwd.struct_passwd) -> Srun:
 
 
 @pytest.fixture
-def step(cluster: Testbed, user: pwd.struct_passwd, shared_path: Path) -> Callable[..., Step]:
+def step(cluster: Testbed, user: pwd.struct_passwd, shared_path: Path) -> Iterator[Callable[..., Step]]:
+    """Starts steps; one that a failed test leaves running is ended, or others would be blamed for it."""
     shared_path.chmod(0o777)
-    return lambda *arguments: Step(cluster, user, shared_path, *arguments)
+    begun: list[Step] = []
+
+    def begin(*arguments: str) -> Step:
+        begun.append(Step(cluster, user, shared_path, *arguments))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        if one.process.poll() is None:
+            one.end()
 
 
 @pytest.fixture

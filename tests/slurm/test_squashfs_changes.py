@@ -48,7 +48,8 @@ def test_ranks_of_a_file_that_was_replaced_go_on(
     other.rename(file)
     for _ in range(2):
         assert good(srun("-w", "n1", "-n2", f"--container={file}", *SEE)) == ["new"] * 2
-    assert len(devices(file)) + len(servers(user)) == 1
+    # Those of the steps that have ended go a moment after srun.
+    wait_until(lambda: len(devices(file)) + len(servers(user)) == 1)
     code, output, errors = running.end()
     assert (code, output.count("PRETTY_NAME"), errors) == (0, 2, "")
     wait_until(lambda: not devices(file) and not servers(user))
