@@ -1,4 +1,4 @@
-"""The two tables of this package, ``families.toml`` and ``fabric.toml``, as frozen values."""
+"""The tables of this package, ``families.toml``, ``fabric.toml`` and ``plugins.toml``, as frozen values."""
 
 from __future__ import annotations
 
@@ -100,6 +100,14 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class PluginRow:
+    """Files (patterns) that programs open which are or load one of ``openers``; see ``plugins.toml``."""
+
+    openers: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tables:
     """Everything that the tables say.  ``families`` is in the order in which they are tried."""
 
@@ -115,6 +123,7 @@ class Tables:
     prefix_dirs: tuple[tuple[str, ...], ...]
     host_dirs: tuple[str, ...]
     image_dirs: tuple[str, ...]
+    plugins: tuple[PluginRow, ...]
     groups: tuple[Group, ...]
     shared: frozenset[str]
     libc: frozenset[str]
@@ -164,12 +173,21 @@ def _make(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
+def _in_places(pattern: str, places: Mapping[str, list[str]]) -> list[str]:
+    """A pattern for each place of the name that it begins with."""
+    name, found, rest = pattern.removeprefix("{").partition("}")
+    return [place + rest for place in places[name]] if found else [pattern]
+
+
 @cache
 def tables() -> Tables:
     """Read the tables that are installed beside this module."""
     here = Path(__file__).parent
     families = tomllib.loads((here / "families.toml").read_text())
     fabric = tomllib.loads((here / "fabric.toml").read_text())
+    plugins = tomllib.loads((here / "plugins.toml").read_text())
+    for row in plugins["plugins"]:
+        row["files"] = [path for pattern in row["files"] for path in _in_places(pattern, plugins["places"])]
     groups = []
     for name, values in fabric["groups"].items():
         directories = [_make(PluginDirectory, entry) for entry in values.pop("directories", [])]
@@ -190,6 +208,7 @@ def tables() -> Tables:
         prefix_dirs=tuple(tuple(row) for row in families["search"]["prefix_dirs"]),
         host_dirs=tuple(families["search"]["host_dirs"]),
         image_dirs=tuple(families["search"]["image_dirs"]),
+        plugins=tuple(_make(PluginRow, row) for row in plugins["plugins"]),
         groups=tuple(groups),
         shared=frozenset(fabric["shared"]["libraries"]),
         libc=frozenset(fabric["libc"]["libraries"]),

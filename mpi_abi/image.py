@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ from .loader import Found, LoadedObject, Loader, Missing, Tree
 from .mpilib import MpiLibrary, identify, looks_like_mpi
 from .rootfs import RootView
 from .search import search
+from .users import Need, Plugin, c_first, mpi_in, needs_of, of_family, plugin_files
 
 # A program that imports one of these can open or start others, whose MPI its own tree does not show.
 _REACHES_OUT = frozenset(
@@ -49,16 +51,6 @@ class MpiSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """Symbols that a file (container path) needs of an MPI library of the image (its role)."""
-
-    user: str
-    role: str
-    library: str
-    symbols: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class ImageMpiFacts:
     """An image with one program in it, as far as its MPI goes.  All paths are the container's.
 
@@ -67,7 +59,7 @@ class ImageMpiFacts:
     objects) what the program's tree asks of them.  ``fortran`` are the sonames of the compilers' run-time
     libraries that the program and its own libraries need, ``markers`` the objects of Fortran's constants that
     they define themselves, for their MPI to know by the address; ``holder`` is the file that an MPI is linked
-    into.
+    into; ``plugins`` are files that the program opens by the table, whose ``needs`` count like its own.
     """
 
     program: str
@@ -89,6 +81,7 @@ class ImageMpiFacts:
     fortran: tuple[str, ...] = ()
     markers: frozenset[str] = frozenset()
     holder: str = ""
+    plugins: tuple[str, ...] = ()
 
     @property
     def other_families(self) -> tuple[str, ...]:
@@ -195,14 +188,16 @@ class ImageProbe:
             return _linked_in(facts, program.path, family)
         if program.kind is ProgramKind.FOREIGN or libc.kind is LibcKind.NONE:
             return facts
-        found = self._in_tree(tree)
+        plugins = self._plugins(facts, loader, sparing=sparing)
+        found = mpi_in(self._elves, tree)
         if found:
             facts, self._users = self._with_tree(facts, found)
         else:
             holder, family = find_in_tree(self._elves, tree)
             if holder:
                 return _linked_in(facts, holder, family)
-            facts = self._with_search(facts, loader, sparing=sparing)
+            facts = self._with_search(facts, loader, plugins, sparing=sparing)
+        facts = self._with_plugins(facts, plugins)
         return replace(facts, offered=self._offered(facts.mpi))
 
     def complete(self, facts: ImageMpiFacts, names: Collection[str] | None = None) -> ImageMpiFacts:
@@ -240,7 +235,8 @@ class ImageProbe:
             )
         machine = file_machine(host)
         if machine is None:
-            return _Program(path, ProgramKind.SCRIPT, root_machine(self._view), _shebang(host))
+            words = _shebang(host)
+            return _Program(path, ProgramKind.SCRIPT, root_machine(self._view), words[0] if words else "")
         try:
             with open_elf(host, shown=path) as elf:
                 # A library is judged as well: no static program has a name or needs anything.
@@ -252,43 +248,21 @@ class ImageProbe:
 
     # -- MPI in the program's tree ---------------------------------------------------------------------------
 
-    def _in_tree(self, tree: Tree) -> dict[int, MpiLibrary]:
-        """The MPI libraries of a tree, by position."""
-        found = {}
-        for position, item in enumerate(tree.objects):
-            if position and looks_like_mpi(item.name, item.real, item.facts.soname):
-                library = identify(self._elves, item.path, item.real, item.host_path)
-                if library is not None:
-                    found[position] = library
-        # A layer below MPI, or a tool above it, is no MPI alone.
-        return found if any(item.role == C_ROLE for item in found.values()) else {}
-
     def _with_tree(
         self, facts: ImageMpiFacts, found: dict[int, MpiLibrary]
     ) -> tuple[ImageMpiFacts, tuple[LoadedObject, ...]]:
-        families = [item.family for item in found.values() if item.role == C_ROLE]
-        family = families[0]
-        mine = {at: replace(item, family=family) for at, item in found.items() if item.family in ("", family)}
-        objects = facts.tree.objects
-        users = tuple(objects[at] for at in _reachable(facts.tree, stop=frozenset(mine)) if at not in mine)
-        users = tuple(item for item in users if item.facts.soname not in tables().libc)
+        family = next(item.family for item in found.values() if item.role == C_ROLE)
+        mine = of_family(found, family)
+        needs, users = needs_of(self._elves, facts.tree, mine)
         own = frozenset[str]().union(*(self._elves.exports(item.host_path) for item in users))
-        needs = []
-        for user in users:
-            undefined = self._elves.undefined(user.host_path) - own
-            for library in mine.values():
-                symbols = undefined & self._elves.exports(library.host_path)
-                if symbols:
-                    needs.append(Need(user.path, library.role, library.path, symbols))
-                    undefined -= symbols
-        copies = self._copies(objects[0], tuple(mine.values()))
+        copies = self._copies(facts.tree.objects[0], tuple(mine.values()))
         changed = replace(
             facts,
             family=family,
             source=MpiSource.TREE,
-            mpi=_c_first(mine.values()),
+            mpi=c_first(mine.values()),
             others=tuple(item for item in found.values() if item.family not in ("", family)),
-            needs=tuple(needs),
+            needs=needs,
             copies=copies,
             markers=frozenset(
                 name
@@ -313,7 +287,9 @@ class ImageProbe:
 
     # -- MPI somewhere in the image --------------------------------------------------------------------------
 
-    def _with_search(self, facts: ImageMpiFacts, loader: Loader, *, sparing: bool) -> ImageMpiFacts:
+    def _with_search(
+        self, facts: ImageMpiFacts, loader: Loader, plugins: list[Plugin], *, sparing: bool
+    ) -> ImageMpiFacts:
         """Look where an MPI can be: for scripts, no program, and programs that may start or open others.
 
         For others, it only serves to tell more.
@@ -323,23 +299,57 @@ class ImageProbe:
             for item in facts.tree.objects
             if item.how is Found.PROGRAM or matches(item.facts.soname, tables().runtimes)
         )
-        if sparing and not reaches_out:
+        if sparing and not reaches_out and not plugins:
             return facts
         found = list(search(loader, self._environment.get("LD_LIBRARY_PATH", "")))
+        known = {item.real for item in found}
+        opened = [item for each in plugins for item in of_family(each.mpi, each.family).values()]
+        found += {item.real: item for item in opened if item.real not in known}.values()
         families = list(dict.fromkeys(item.family for item in found if item.role == C_ROLE))
         if not families:
             return replace(facts, reaches_out=reaches_out)
-        # What can be replaced before what cannot; within that the loader's own order.
-        families.sort(key=lambda name: (name not in self._prefer, not tables().families[name].swappable))
+        # What the program opens first, what can be replaced before what cannot; then the loader's own order.
+        wanted = {each.family for each in plugins}
+        swappable = {name for name in families if tables().families[name].swappable}
+        families.sort(key=lambda name: (name not in wanted, name not in self._prefer, name not in swappable))
         chosen = [item for item in found if item.family == families[0]]
         return replace(
             facts,
             family=families[0],
             source=MpiSource.SEARCH,
-            mpi=_c_first(chosen),
+            mpi=c_first(chosen),
             others=tuple(item for item in found if item.family in families[1:]),
-            reaches_out=reaches_out,
+            reaches_out=reaches_out or bool(plugins),
         )
+
+    # -- what the program opens ------------------------------------------------------------------------------
+
+    def _plugins(self, facts: ImageMpiFacts, loader: Loader, *, sparing: bool) -> list[Plugin]:
+        """The files that use MPI among those that the program opens by the table."""
+        names: set[str] | None = {
+            path.rpartition("/")[2] for item in facts.tree.objects for path in (item.name, item.real)
+        }
+        if facts.kind is ProgramKind.NONE:
+            names = None
+        elif facts.kind is ProgramKind.SCRIPT:
+            names = {word.rpartition("/")[2] for word in _shebang(self._view.resolve(facts.program) or "")}
+        found = []
+        for path in plugin_files(self._view, names):
+            # What cannot be loaded cannot be opened either.
+            with suppress(AbiError):
+                tree = loader.load(path, follow=self._follow if sparing else None, preload=False)
+                if mpi := mpi_in(self._elves, tree):
+                    found.append(Plugin(path, tree, mpi))
+        return found
+
+    def _with_plugins(self, facts: ImageMpiFacts, plugins: list[Plugin]) -> ImageMpiFacts:
+        for each in plugins:
+            if each.family == facts.family:
+                needs, users = needs_of(self._elves, each.tree, of_family(each.mpi, each.family))
+                self._users += tuple(item for item in users if item not in self._users)
+                more = tuple(need for need in needs if need not in facts.needs)
+                facts = replace(facts, needs=facts.needs + more, plugins=(*facts.plugins, each.path))
+        return facts
 
     def _offered(self, libraries: tuple[MpiLibrary, ...]) -> frozenset[str]:
         """All MPI functions of the image's C library."""
@@ -355,26 +365,8 @@ def _linked_in(facts: ImageMpiFacts, holder: str, family: str) -> ImageMpiFacts:
     return replace(facts, source=MpiSource.STATIC, family=family, holder=holder) if family else facts
 
 
-def _shebang(host_path: str) -> str:
-    """The interpreter that a script names in its first line, or ""."""
+def _shebang(host_path: str) -> list[str]:
+    """The words of a script's first line: its interpreter, and what that is given."""
     with open(host_path, "rb") as file:  # noqa: PTH123
-        match = re.match(rb"#![ \t]*([^ \t\n]+)", file.read(256))
-    return match.group(1).decode("utf-8", "surrogateescape") if match else ""
-
-
-def _c_first(libraries: Iterable[MpiLibrary]) -> tuple[MpiLibrary, ...]:
-    return tuple(sorted(libraries, key=lambda item: item.role != C_ROLE))
-
-
-def _reachable(tree: Tree, *, stop: frozenset[int]) -> list[int]:
-    """Positions of what is loaded also without following the needs of ``stop``."""
-    todo, seen = [0], [0]
-    while todo:
-        position = todo.pop(0)
-        if position in stop:
-            continue
-        for needed in tree.objects[position].needs:
-            if needed not in seen:
-                seen.append(needed)
-                todo.append(needed)
-    return seen
+        match = re.match(rb"#!([^\n]*)", file.read(256))
+    return match.group(1).decode("utf-8", "surrogateescape").split() if match else []

@@ -266,6 +266,9 @@ def _in_favour(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
             yield Reason(Code.FORTRAN_MARKER, text, tuple(unknown))
         return
     what = image.program or "the image"
+    if image.plugins:
+        text = f"{host.title} has all {count} MPI symbols that are needed by {some(list(image.plugins))}"
+        yield Reason(Code.SYMBOLS, text, tuple(dict.fromkeys(need.user for need in image.needs)))
     text = f"{what} does not name its MPI; {image.mpi[0].path} was found in the image and is replaced"
     lost = sorted(image.offered - host.exports[C_ROLE])
     if lost:
