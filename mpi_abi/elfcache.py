@@ -6,6 +6,8 @@ run out of file descriptors.
 
 from __future__ import annotations
 
+import mmap
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +28,7 @@ class ElfCache:
         self._names: dict[tuple[str, str], frozenset[str]] = {}
         self._found: dict[tuple[str, str], Symbol | None] = {}
         self._shown: dict[str, str] = {}
+        self._matches: dict[tuple[str, str], str] = {}
 
     def facts(self, host_path: str, *, shown: str = "") -> ElfFacts:
         """What the loader decides by."""
@@ -64,6 +67,24 @@ class ElfCache:
         with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
             symbol = elf.find(name)
             return elf.text_at(symbol) if symbol else ""
+
+    def match(self, host_path: str, pattern: str) -> str:
+        """The first group of a regular expression over all bytes of a file, "" if it is not there.
+
+        That takes milliseconds a megabyte, so the answer is kept.
+        """
+        if (host_path, pattern) not in self._matches:
+            try:
+                with (
+                    Path(host_path).open("rb") as file,
+                    mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+                ):
+                    found = re.search(pattern.encode("latin-1"), data)
+                    text = found.group(1).decode("ascii", "replace") if found else ""
+            except (OSError, ValueError) as error:
+                raise AbiError(f"{host_path}: cannot be read: {error}") from error
+            self._matches[host_path, pattern] = text
+        return self._matches[host_path, pattern]
 
     def objects(self, host_path: str) -> Mapping[str, int]:
         """Exported data objects: name -> size in bytes."""

@@ -65,7 +65,7 @@ def identify(elves: ElfCache, path: str, real: str, host_path: str) -> MpiLibrar
     for family in known.families.values():
         if _belongs(family, found.keys()):
             version = elves.text(host_path, family.version_object) if family.version_object in found else ""
-            product, version = find_product(host_path, family.name, found.keys(), version)
+            product, version = find_product(elves, host_path, family.name, found.keys(), version)
             return MpiLibrary(family.name, C_ROLE, soname, path, real, host_path, version, product)
     for sibling in known.siblings:
         if sibling.symbol in found:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections.abc import Collection
-from pathlib import Path
 
-from .errors import AbiError
-from .families import Product, ValueSet, tables
+from .elfcache import ElfCache
+from .families import ValueSet, tables
 
 STANDARD = "standard"
 
 
-def find_product(host_path: str, family: str, found: Collection[str], version: str) -> tuple[str, str]:
+def find_product(
+    elves: ElfCache, host_path: str, family: str, found: Collection[str], version: str
+) -> tuple[str, str]:
     """The title of the product ("" if nothing tells, or if it is the family itself) and its version.
 
     Args:
+        elves: what was read before.
         host_path: the file.
         family: the family that its symbols tell.
         found: those symbols of the tables that it exports.
@@ -30,7 +31,7 @@ def find_product(host_path: str, family: str, found: Collection[str], version: s
             continue
         if not product.symbol and version and family != STANDARD:
             break
-        text = _search(host_path, product)
+        text = elves.match(host_path, product.pattern)
         if text or product.symbol:
             title = "" if product.title == tables().title(family) else product.title
             return title, text or version
@@ -71,16 +72,3 @@ def _has(row: ValueSet, product: str, version: str) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
-
-
-def _search(host_path: str, product: Product) -> str:
-    """The version that stands in a file, "" if the product's text is not there."""
-    try:
-        with (
-            Path(host_path).open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        ):
-            match = re.search(product.pattern.encode("latin-1"), data)
-            return match.group(1).decode("ascii", "replace") if match else ""
-    except (OSError, ValueError) as error:
-        raise AbiError(f"{host_path}: cannot be read: {error}") from error
