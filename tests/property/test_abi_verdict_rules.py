@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from mpi_abi import Code, HostMpi, ImageMpiFacts, Verdict, VerdictKind, judge
 from mpi_abi.families import matches, tables
-from mpi_abi.image import MpiSource, Need, ProgramKind
+from mpi_abi.image import MpiSource, ProgramKind
 from mpi_abi.libc import LibcFacts, LibcKind
 from mpi_abi.loader import Tree
 from mpi_abi.mpilib import MpiLibrary
+from mpi_abi.users import Need
 
 NAMES = ("MPI_Init", "MPI_Send", "MPIX_More", "mpi_init_", "mpi_send_f08_", "_ZN3MPI4InitEv")
 ROLES = ("c", "fortran", "cxx")
