@@ -155,6 +155,8 @@ def run(
     plan = prepare(image, program, environment=os.environ, cwd=_cwd(), options=options)
     for warning in plan.warnings:
         click.echo(f"bareboat: warning: {warning}", err=True)
+    for text in plan.announcements:
+        click.echo(f"bareboat: {text}", err=True)
     enter(plan.encode(), program)
 
 

@@ -66,6 +66,7 @@ class SiteConfig:
     mpi_mode: MpiMode = MpiMode.AUTO
     mpi_prefixes: tuple[str, ...] = ()
     allow_singletons: bool = False
+    announce: bool = False
     squashfuse: str = ""
     passed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
@@ -242,7 +243,7 @@ def _mode(value: object) -> MpiMode:
 
 _KEYS: dict[str, dict[str, Callable[[object], object]]] = {
     "view": {**{view.value: _boolean for view in View}, "mounts": _mounts, "network-types": _types},
-    "mpi": {"mode": _mode, "prefixes": _paths, "allow-singletons": _boolean},
+    "mpi": {"mode": _mode, "prefixes": _paths, "allow-singletons": _boolean, "announce": _boolean},
     "image": {"squashfuse": _path},
     "environment": {"pass": _names, "deny": _names},
     "limits": {"mounts": _count},
@@ -255,6 +256,7 @@ _FIELDS = {
     "mpi.mode": "mpi_mode",
     "mpi.prefixes": "mpi_prefixes",
     "mpi.allow-singletons": "allow_singletons",
+    "mpi.announce": "announce",
     "image.squashfuse": "squashfuse",
     "environment.pass": "passed",
     "environment.deny": "denied",

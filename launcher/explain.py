@@ -35,6 +35,7 @@ def to_text(plan: Plan) -> str:
             [op.args[0] for op in plan.operations if op.verb is Verb.READ_AHEAD],
         ),
         _table("MPI", _mpi_rows(plan.mpi)),
+        _list("Said when the program starts", plan.announcements),
         _list("Made on an overlay, since the image lacks them", plan.missing),
         _list("Notes", plan.notes),
         _list("Warnings", plan.warnings),

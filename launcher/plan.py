@@ -68,6 +68,11 @@ class Plan:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def announcements(self) -> tuple[str, ...]:
+        """Lines that a launch says, once a step."""
+        return tuple(op.args[0] for op in self.operations if op.verb is Verb.SAY)
+
     def encode(self) -> bytes:
         """Return the program that the C core runs."""
         return encode(self.operations)
@@ -75,6 +80,13 @@ class Plan:
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return what the plan makes of ``environment``."""
         return apply_environment(self.operations, environment)
+
+
+def _announcement(request: Request, mpi: MpiDecision) -> tuple[Operation, ...]:
+    if mpi.swap is None or not request.announce:
+        return ()
+    text = f"the host's MPI takes the place of the image's: {mpi.swap.summary}"
+    return (Operation(Verb.SAY, (text,), "BAREBOAT_ANNOUNCE or mpi.announce asks for it"),)
 
 
 def make_plan(
@@ -123,6 +135,7 @@ def make_plan(
             *layout.environment,
             *changes,
             *ahead,
+            *_announcement(request, mpi),
             Operation(Verb.CWD, (cwd,), "the working directory of the caller"),
             Operation(Verb.NO_NEW_PRIVS, (), reason),
         ),

@@ -40,6 +40,7 @@ class Verb(StrEnum):
     ENV_PREPEND = "env-prepend"
     ENV_APPEND = "env-append"
     READ_AHEAD = "read-ahead"
+    SAY = "say"
     CWD = "cwd"
     NO_NEW_PRIVS = "no-new-privs"
 
@@ -148,6 +149,7 @@ SIGNATURES: dict[Verb, tuple[_Argument, ...]] = {
     Verb.ENV_PREPEND: (_NAME, _FREE),
     Verb.ENV_APPEND: (_NAME, _FREE),
     Verb.READ_AHEAD: (_ROOT,),
+    Verb.SAY: (_TEXT,),
     Verb.CWD: (_PATH,),
     Verb.NO_NEW_PRIVS: (),
 }

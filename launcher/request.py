@@ -18,7 +18,8 @@ class Request:
     ``image`` is the name as given; ``program`` the argument vector, empty where only the container is meant;
     ``mounts`` have absolute paths; ``devices`` are CDI names, ``vendor/class=name``; ``without`` are the
     views that the user switched off; ``passed`` names variables of the host that enter although they
-    otherwise would not; ``task_prologs`` are the paths of Slurm's prologs on the host.
+    otherwise would not; ``task_prologs`` are the paths of Slurm's prologs on the host;
+    ``announce`` asks for a line about the swap.
     """
 
     image: str
@@ -29,6 +30,7 @@ class Request:
     without: frozenset[View]
     passed: tuple[str, ...]
     task_prologs: tuple[str, ...]
+    announce: bool
     cwd: str
     environment: Mapping[str, str]
 
@@ -83,6 +85,7 @@ def make_request(
         ),
         mpi=_mode(mpi, environment.get("BAREBOAT_MPI", ""), config),
         without=frozenset(off),
+        announce=_switch("BAREBOAT_ANNOUNCE", environment, default=config.announce),
         passed=tuple(_name(text) for text in _split(environment.get("BAREBOAT_PASS", ""))),
         task_prologs=_prologs(environment.get("SLURM_BAREBOAT_TASK_PROLOGS", "")),
         cwd=cwd,
@@ -150,6 +153,13 @@ def _mode(flag: str | None, variable: str, config: SiteConfig) -> MpiMode:
         return MpiMode(text)
     except ValueError as error:
         raise UsageError(f"{where}: {text!r} is not a mode", hint=f"modes: {', '.join(MpiMode)}") from error
+
+
+def _switch(name: str, environment: Mapping[str, str], *, default: bool) -> bool:
+    text = environment.get(name, "")
+    if text not in {"", "0", "1"}:
+        raise UsageError(f"{name}: {text!r} is neither 0 nor 1", hint=f"unset {name} for the site's choice")
+    return text == "1" if text else default
 
 
 def _prologs(text: str) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ static const struct {
 	[BB_ENV_PREPEND] = { "env-prepend", { NAME, TEXT } },
 	[BB_ENV_APPEND] = { "env-append", { NAME, TEXT } },
 	[BB_READ_AHEAD] = { "read-ahead", { ROOT } },
+	[BB_SAY] = { "say", { FILLED } },
 	[BB_CWD] = { "cwd", { PATH } },
 	[BB_NO_NEW_PRIVS] = { "no-new-privs", { NOTHING } },
 };

@@ -101,13 +101,20 @@ static void read_ahead(const struct bb_share *share, const struct bb_program *pr
 		;
 }
 
-/* What the planner had to say, told once a step. */
-static void pass_on_warnings(spank_t sp, const struct bb_share *share)
+/* What the planner had to say, and what the plan has, told once a step. */
+static void tell_of_step(spank_t sp, const struct bb_share *share)
 {
+	size_t cursor = 0;
 	uint32_t node = 0;
+	struct bb_op op;
 
-	if (share->text[0] && spank_get_item(sp, S_JOB_NODEID, &node) == ESPANK_SUCCESS && node == 0)
+	if (spank_get_item(sp, S_JOB_NODEID, &node) != ESPANK_SUCCESS || node != 0)
+		return;
+	if (share->text[0])
 		bb_say(sp, share->text);
+	while (bb_program_next(&share->program, &cursor, &op))
+		if (op.verb == BB_SAY)
+			bb_say(sp, op.arg[0]);
 }
 
 /* What is less than it should be on this node; of a store only where the image is a file. */
@@ -222,7 +229,7 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	if (problem)
 		die(sp, share, problem);
 	if (first) {
-		pass_on_warnings(sp, share);
+		tell_of_step(sp, share);
 		tell_of_node(sp, share);
 	}
 	start = bb_now_us();

@@ -25,7 +25,7 @@ static void test_reads_every_operation(void **state)
 	struct bytes bytes = PROGRAM("root-dir", "/img", "bind", "/a", "/b", "ro,optional", "bind-fstypes", "nfs,lustre",
 				     "rw", "tmpfs", "/run", "mode=0755", "file", "/etc/passwd", "0644", "x:y\n", "symlink",
 				     "/run/l", "/t", "env-set", "A", "", "env-default", "B", "b", "env-unset", "C",
-				     "env-prepend", "D", "d", "env-append", "E", "e", "read-ahead", "/p", "cwd", "/w", "no-new-privs");
+				     "env-prepend", "D", "d", "env-append", "E", "e", "read-ahead", "/p", "say", "hello", "cwd", "/w", "no-new-privs");
 	struct bb_program program;
 	struct bb_err err;
 	struct bb_op op;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,12 @@ def test_an_image_without_mpi_runs_unless_the_hosts_is_demanded(plain: Path) -> 
     assert done.returncode == 125
     why = "there is no MPI in /usr/bin/true to put the host's in place of"
     assert done.stderr.splitlines()[0] == f"bareboat: error: BAREBOAT_MPI=host, and {why}"
+
+
+def test_what_is_replaced_is_said_on_demand(mpich: Path) -> None:
+    done = bareboat("run", mpich, "--", HELLO, BAREBOAT_ANNOUNCE="1")
+    assert done.returncode == 0
+    said = done.stderr.removesuffix("\n").removeprefix(
+        "bareboat: the host's MPI takes the place of the image's: "
+    )
+    assert re.fullmatch(r"MPICH 4\.2\.1 \(.*\) -> MPICH 4\.0\.2 \(.*\)", said)

@@ -235,6 +235,26 @@ def test_the_containers_run_stays_its_own(srun: Srun, mpich: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_what_was_replaced_is_said_in_every_step_that_asks_for_it(
+    srun: Srun, image: Callable[[str], Path], shared_path: Path
+) -> None:
+    config = shared_path / "announce.toml"
+    config.write_text("[mpi]\nannounce = true\n")
+    arguments = ("-N2", "-n4", f"--container={image('deb13-mpich')}", HELLO)
+    library = r"/usr/lib/x86_64-linux-gnu/libmpich\.so\.[0-9.]+"
+    line = (
+        r"bareboat: n1: the host's MPI takes the place of the image's: "
+        rf"MPICH 4\.2\.1 \({library}\) -> MPICH 4\.0\.2 \({library}\)\n"
+    )
+    for variables in ({"BAREBOAT_ANNOUNCE": "1"}, {"BAREBOAT_CONFIG": str(config)}):
+        for _ in range(2):
+            result = srun(*arguments, **variables)
+            assert result.returncode == 0
+            assert re.fullmatch(line, result.stderr), result.stderr
+    silent = srun(*arguments, BAREBOAT_CONFIG=str(config), BAREBOAT_ANNOUNCE="0")
+    assert (silent.returncode, silent.stderr) == (0, "")
+
+
 def test_a_warning_is_heard_in_every_step(srun: Srun, node_cache: Callable[..., str], own: Path) -> None:
     for _ in range(2):
         result = srun("-w", "n1", f"--container={own}", "nosuchprogram")

@@ -109,6 +109,15 @@ def test_a_plan_always_ends_with_directory_and_privileges() -> None:
     assert [op.verb for op in plan(None).operations[-2:]] == [Verb.CWD, Verb.NO_NEW_PRIVS]
 
 
+def test_what_is_replaced_is_said_where_somebody_asks_for_it() -> None:
+    text = "the host's MPI takes the place of the image's: MPICH 4.2 -> MPICH 4.0"
+    assert plan().announcements == ()
+    asked = replace(request(), announce=True)
+    mpi = MpiDecision(MpiMode.AUTO, swap=SWAP)
+    assert make_plan(asked, SiteConfig(), IMAGE, laid(), mpi).announcements == (text,)
+    assert make_plan(asked, SiteConfig(), IMAGE, laid(), MpiDecision(MpiMode.AUTO)).announcements == ()
+
+
 def test_the_same_facts_give_the_same_plan() -> None:
     assert plan() == plan()
     assert plan().encode() == plan().encode()

@@ -127,3 +127,16 @@ def test_a_mistake_names_its_variable_and_entry(
 def test_a_request_without_an_image_is_refused() -> None:
     with pytest.raises(UsageError, match="no image was named"):
         make_request("", [], environment={}, cwd="/", config=SiteConfig())
+
+
+def test_announcing_is_the_users_choice_else_the_sites() -> None:
+    site = SiteConfig(announce=True)
+    assert [make({"BAREBOAT_ANNOUNCE": text}).announce for text in ("", "0", "1")] == [False, False, True]
+    assert [make({"BAREBOAT_ANNOUNCE": text}, config=site).announce for text in ("", "0", "1")] == [
+        True,
+        False,
+        True,
+    ]
+    error = refused({"BAREBOAT_ANNOUNCE": "yes"})
+    assert str(error) == "BAREBOAT_ANNOUNCE: 'yes' is neither 0 nor 1"
+    assert error.hint == "unset BAREBOAT_ANNOUNCE for the site's choice"
