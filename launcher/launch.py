@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launcher.ahead import plan_ahead
-from launcher.config import SiteConfig, find_config, read_config
+from launcher.config import SiteConfig, View, find_config, read_config
 from launcher.devices import probe_devices
 from launcher.environment import apply_environment, plan_environment
 from launcher.errors import BareboatError, NotExecutableError, NotFoundError
@@ -149,6 +149,7 @@ class _Launch:
             programs=found,
             environment=inside,
             step=step,
+            devices=recorder is None or View.DEV not in config.views - request.without,
             recorder=recorder,
         )
         plan = make_plan(

@@ -25,12 +25,14 @@ def decide_mpi(
     programs: Sequence[str],
     environment: Mapping[str, str],
     step: StepFacts | None = None,
+    devices: bool = True,
     recorder: Recorder | None = None,
 ) -> MpiDecision:
     """Find the MPI in the container and on the host, and decide whose the programs get.
 
     ``programs`` are container paths: one, or those that the ranks of a node run together, or none where it is
-    not known what will run.  ``recorder`` gets guards of what is read of the host.
+    not known what will run.  ``devices`` says whether to look for those of the fabric.  ``recorder`` gets
+    guards of what is read of the host.
     Raises BareboatError where the mode asks for the host's MPI and that does not fit or is not there.
     """
     if mode is MpiMode.IMAGE:
@@ -44,6 +46,7 @@ def decide_mpi(
             program=program,
             environment=environment,
             step=step,
+            devices=devices,
             recorder=recorder,
         )
         for program in programs or ("",)
@@ -67,6 +70,7 @@ def _decide(
     program: str,
     environment: Mapping[str, str],
     step: StepFacts | None,
+    devices: bool,
     recorder: Recorder | None,
 ) -> MpiDecision:
     import mpi_abi
@@ -80,7 +84,7 @@ def _decide(
         probe = mpi_abi.ImageProbe(view, environment, prefer=ours)
         facts = probe.run(program or None)
     host = _find_host(facts, config, recorder) if facts.family else None
-    closure = mpi_abi.find_closure(host, recorder=recorder) if host else None
+    closure = mpi_abi.find_closure(host, devices=devices, recorder=recorder) if host else None
     facts = _complete(probe, facts, host, closure)
     verdict = mpi_abi.judge(facts, host, closure)
     kinds = mpi_abi.VerdictKind

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from launcher.config import MpiMode, SiteConfig
 from launcher.environment import apply_environment, plan_environment
 from launcher.image.facts import ImageFacts
-from launcher.layout import PRIVATE, Layout
+from launcher.layout import PRIVATE, Layout, beneath
+from launcher.placeholders import OPTIONAL
 from launcher.program import ROOT_VERBS, Operation, Origin, Verb, encode
 from launcher.request import Request
 
@@ -115,6 +116,7 @@ def make_plan(
         Operation(Verb.BIND, (cover.source, cover.target, "ro"), cover.reason, Origin.SWAP)
         for cover in (mpi.swap.covers if mpi.swap else ())
     )
+    devices, device_notes = _fabric_devices(layout, mpi)
     changes = tuple(
         Operation(
             _CHANGES[change.action],
@@ -131,6 +133,7 @@ def make_plan(
         operations=(
             *mounts,
             *covers,
+            *devices,
             *plan_environment(request, config, image),
             *layout.environment,
             *changes,
@@ -144,6 +147,21 @@ def make_plan(
         argv=request.program,
         network=tuple(mount.target for mount in layout.network),
         missing=missing,
-        notes=layout.notes,
+        notes=(*layout.notes, *device_notes),
         warnings=(*layout.warnings, *warnings, *([mpi.warning] if mpi.warning else [])),
     )
+
+
+def _fabric_devices(layout: Layout, mpi: MpiDecision) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
+    """Show the device nodes that the host's MPI opens, or tell that the host's /dev shows them already."""
+    binds, notes = [], []
+    shown = [target for target, source in layout.binds() if target == source]
+    for device in mpi.swap.devices if mpi.swap else ():
+        reason = f"a device that {device.group} of the host's MPI opens"
+        if any(beneath(device.path, top) for top in shown):
+            refusal = f", but {device.refusal}" if device.refusal else ""
+            notes.append(f"{device.path} is there with the host's /dev: {reason}{refusal}")
+        else:
+            args = (device.path, device.path, f"rw,{OPTIONAL}")
+            binds.append(Operation(Verb.BIND, args, reason, Origin.SWAP))
+    return tuple(binds), tuple(notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -21,7 +22,8 @@ class ClosureFile:
 
     ``path`` is the host's, without links; ``group`` names a row of ``fabric.toml`` or is ""; ``shared`` says
     that an image's copy may serve.  ``exports`` and ``wanted`` (names that the rest of the closure needs of
-    it) are read of shared libraries without symbol versions only.
+    it) are read of shared libraries without symbol versions only.  ``aliases`` are further names by which it
+    is opened.
     """
 
     soname: str
@@ -34,6 +36,7 @@ class ClosureFile:
     versions_defined: frozenset[str]
     exports: frozenset[str] = frozenset()
     wanted: frozenset[str] = frozenset()
+    aliases: tuple[str, ...] = ()
 
     @property
     def file_version(self) -> tuple[int, ...]:
@@ -47,12 +50,23 @@ class ClosureDirectory:
 
     ``sources`` are pairs (host path, name below the target or ""); none if the host has no such directory.
     ``target`` is relative to the private directory, or absolute where the path is compiled into the library.
+    ``links`` are plugins that lie elsewhere: (host path, text of the link that leads there).
     """
 
     group: str
     sources: tuple[tuple[str, str], ...]
     target: str
     variable: str
+    links: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClosureDevice:
+    """A device node that libraries of a group open; ``refusal`` says why we may not, "" if we may."""
+
+    group: str
+    path: str
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +75,39 @@ class Closure:
 
     ``files`` starts with the MPI's own libraries; ``environment`` are variables that it needs in a container;
     ``missing`` are (name, needed by) pairs that the host's loader does not find either, e.g. of a plugin for
-    hardware whose driver is not installed.
+    hardware whose driver is not installed; ``devices`` are the nodes that this host has.
     """
 
     files: tuple[ClosureFile, ...]
     directories: tuple[ClosureDirectory, ...]
     environment: tuple[tuple[str, str], ...]
     missing: tuple[tuple[str, str], ...]
+    devices: tuple[ClosureDevice, ...] = ()
 
 
-def find_closure(host: HostMpi, *, recorder: Recorder | None = None) -> Closure:
+def find_closure(
+    host: HostMpi, *, root: str = "/", devices: bool = True, recorder: Recorder | None = None
+) -> Closure:
     """Read a host MPI's closure; ``recorder`` gets guards for what is read.
 
+    ``root`` is where the host's files are; paths in the answer are below it.  Without ``devices`` none is
+    looked for: where all of /dev is shown, they only serve to tell more.
     Raises AbiError if a library of it is damaged.
     """
-    return _Search(host, recorder).run()
+    return _Search(host, root, recorder, devices=devices).run()
 
 
 class _Search:
     """One run of `find_closure`: libraries bring groups, groups bring plugins, plugins bring libraries."""
 
-    def __init__(self, host: HostMpi, recorder: Recorder | None) -> None:
+    def __init__(self, host: HostMpi, root: str, recorder: Recorder | None, *, devices: bool) -> None:
         self._host = host
+        self._wants_devices = devices
         self._recorder = recorder
         self._elves = ElfCache()
-        self._loader: Loader = host_loader(self._elves, recorder)
+        self._loader: Loader = host_loader(self._elves, recorder, root=root)
+        # Of sysfs and /dev, which have no times to guard by.
+        self._unguarded = RootView(root)
         self._files: dict[str, ClosureFile] = {}
         self._by_soname: dict[str, str] = {}
         self._missing: dict[tuple[str, str], None] = {}
@@ -94,17 +116,24 @@ class _Search:
         for library in self._host.libraries:
             self._add_tree(library.real, top_group="mpi")
         directories: list[ClosureDirectory] = []
+        devices: dict[str, ClosureDevice] = {}
         environment: list[tuple[str, str]] = []
         done: set[str] = set()
         while groups := [group for group in self._groups() if group.name not in done]:
             for group in groups:
                 done.add(group.name)
                 environment += group.environment
-                self._open_named(group.opens)
+                self._open_named(group)
+                for device in self._devices(group):
+                    devices.setdefault(device.path, device)
                 for row in group.directories:
                     directories.append(self._directory(group, row))
         files = tuple(self._with_symbols(item) for item in self._files.values())
-        return Closure(files, tuple(directories), tuple(environment), tuple(self._missing))
+        missing = tuple(self._missing)
+        return Closure(files, tuple(directories), tuple(environment), missing, tuple(devices.values()))
+
+    def _host_path(self, path: str) -> str:
+        return self._loader.view.resolve(path) or path
 
     def _groups(self) -> Iterator[Group]:
         stems = {stem(item.soname) for item in self._files.values() if not item.plugin}
@@ -116,22 +145,39 @@ class _Search:
 
     def _has_hardware(self, pattern: str) -> bool:
         """Whether sysfs shows a device.  Its directories have no times: guarded is the first entry itself."""
-        found = RootView("/").expand(pattern)
+        found = self._unguarded.expand(pattern)
         place = found[0] if found else pattern.rpartition("/")[0]
         if self._recorder is not None and self._recorder.exists(place) and not found:
             self._recorder.forbid(f"nothing tells when {place} gets its first entry")
         return bool(found)
 
-    def _open_named(self, names: tuple[str, ...]) -> None:
-        """Add libraries that the C library opens by name: from then on, it needs them like linked ones."""
-        path = self._host.c_library.real
-        opener = LoadedObject(path, path, path, path, self._elves.facts(path), Found.PROGRAM, None)
-        for name in names:
+    def _devices(self, group: Group) -> Iterator[ClosureDevice]:
+        for pattern in group.devices if self._wants_devices else ():
+            if self._recorder is not None:
+                self._recorder.forbid(f"nothing tells when {pattern} appears or goes")
+            for path in self._unguarded.expand(pattern):
+                # access(2) asks the device cgroup too, and not the driver.
+                usable = os.access(self._unguarded.resolve(path) or path, os.R_OK | os.W_OK)
+                yield ClosureDevice(group.name, path, "" if usable else "you may not open it")
+
+    def _open_named(self, group: Group) -> None:
+        """Add libraries that the group's own opens by name: from then on, it needs them like linked ones."""
+        own = (
+            item for item in self._files.values() if not item.plugin and stem(item.soname) in group.libraries
+        )
+        path = next(own).path
+        host = self._host_path(path)
+        opener = LoadedObject(path, path, path, host, self._elves.facts(host), Found.PROGRAM, None)
+        for name in group.opens:
             found = self._loader.find(name, (opener,))
-            if found is not None:
-                self._add_tree(found[0], top_group="")
-                known = self._files[path]
-                self._files[path] = replace(known, needed=(*known.needed, name))
+            real = self._loader.view.canonical(found[0]) if found else None
+            if found is None or real is None:
+                continue
+            self._add_tree(found[0], top_group="")
+            library, known = self._files[real], self._files[path]
+            if name != library.soname:
+                self._files[real] = replace(library, aliases=(*library.aliases, name))
+            self._files[path] = replace(known, needed=(*known.needed, library.soname))
 
     def _add_tree(self, path: str, *, top_group: str) -> None:
         """Add a library and its NEEDED tree; ``top_group`` is its own group, "" to look that up."""
@@ -168,27 +214,37 @@ class _Search:
     def _directory(self, group: Group, row: PluginDirectory) -> ClosureDirectory:
         source = self._find_directory(group, row)
         sources: tuple[tuple[str, str], ...] = ()
+        links: list[tuple[str, str]] = []
         if source:
             for name in self._loader.view.names(source):
                 if any(fnmatch(name, pattern) for pattern in row.plugins):
                     self._add_plugin(f"{source}/{name}", group)
+                    links += self._link_out(source, name)
             present = [name for name in row.files if self._loader.view.exists(f"{source}/{name}")]
             sources = tuple((f"{source}/{name}", name) for name in present) if row.files else ((source, ""),)
-        return ClosureDirectory(group.name, sources, source if row.in_place else row.target, row.variable)
+        target = source if row.in_place else row.target
+        return ClosureDirectory(group.name, sources, target, row.variable, tuple(links))
+
+    def _link_out(self, source: str, name: str) -> Iterator[tuple[str, str]]:
+        """Where a plugin is a link out of its directory: the container has the image's there, or none."""
+        path = f"{source}/{name}"
+        real, text = self._loader.view.canonical(path), self._loader.view.link_text(path)
+        if real and text and not real.startswith(f"{source}/"):
+            yield real, text
 
     def _add_plugin(self, path: str, group: Group) -> None:
         """Add a plugin, and what it needs that is not there yet.
 
         Its whole tree is not loaded: the MPI's own, which nearly every plugin needs, is in there each time.
         """
-        real = self._loader.view.resolve(path) or path
+        real, host = self._loader.view.canonical(path) or path, self._host_path(path)
         try:
-            facts = self._elves.facts(real)
+            facts = self._elves.facts(host)
         except AbiError:
             # A plugin that cannot be read cannot be opened by the MPI either, which then goes on without it.
             self._missing[path.rpartition("/")[2], path] = None
             return
-        plugin = LoadedObject(path, path, real, real, facts, Found.PROGRAM, None)
+        plugin = LoadedObject(path, path, real, host, facts, Found.PROGRAM, None)
         self._add(plugin, group=group.name, plugin=True, shared=False)
         for name in facts.needed:
             if name in tables().libc or name in self._by_soname:
@@ -210,16 +266,16 @@ class _Search:
                 pattern = path if path.startswith("/") else f"{folder}/{path}"
                 for found in view.expand(pattern):
                     if view.is_dir(found) and (not row.marker or view.expand(f"{found}/{row.marker}")):
-                        return view.resolve(found) or ""
+                        return view.canonical(found) or ""
         return ""
 
     def _with_symbols(self, item: ClosureFile) -> ClosureFile:
         """Add the symbols of a shared library that has no versions: they are all there is to compare."""
         if not item.shared or item.versions_defined:
             return item
-        exports = self._elves.exports(item.path)
+        exports = self._elves.exports(self._host_path(item.path))
         wanted: frozenset[str] = frozenset()
         for user in self._files.values():
             if item.soname in user.needed:
-                wanted |= self._elves.undefined(user.path) & exports
+                wanted |= self._elves.undefined(self._host_path(user.path)) & exports
         return replace(item, exports=exports, wanted=wanted)

@@ -96,6 +96,7 @@ class Group:
     product: str = ""
     only_with: str = ""
     opens: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
 
 

@@ -67,13 +67,13 @@ def host_machine() -> str:
     return platform.machine()
 
 
-def host_loader(elves: ElfCache, recorder: Recorder | None = None) -> Loader:
+def host_loader(elves: ElfCache, recorder: Recorder | None = None, *, root: str = "/") -> Loader:
     """The host's own loader, as a program without LD_LIBRARY_PATH meets it.
 
     The environment of a job does not count: it says what the user has loaded for the bare host, and the same
     image must get the same MPI from a login shell and from a batch script.
     """
-    return Loader(RootView("/", recorder=recorder), elves, machine=host_machine(), environment={})
+    return Loader(RootView(root, recorder=recorder), elves, machine=host_machine(), environment={})
 
 
 def probe_host(
@@ -83,6 +83,7 @@ def probe_host(
     family: str = "",
     recorder: Recorder | None = None,
     problems: list[str] | None = None,
+    root: str = "/",
 ) -> tuple[HostMpi, ...]:
     """Find the MPIs of this host.
 
@@ -93,12 +94,13 @@ def probe_host(
         optional: more of them, which may hold no MPI.
         recorder: gets guards for what is read.
         problems: gets a line for each file that looks like an MPI's and cannot be read.
+        root: where the host's files are.
 
     Returns them best first within a family: those in ``prefixes`` in that order, then in the order of the
     loader's own search, then of the known places.  Raises AbiError if a prefix holds no MPI.
     """
     elves = ElfCache()
-    loader = host_loader(elves, recorder)
+    loader = host_loader(elves, recorder, root=root)
     places: dict[str, dict[str, MpiLibrary]] = {}
     problems = [] if problems is None else problems
     for prefix in (*prefixes, *optional):
@@ -194,14 +196,14 @@ def _known_paths(loader: Loader) -> Iterator[str]:
 def _identified(loader: Loader, paths: Iterator[str], problems: list[str]) -> Iterator[MpiLibrary]:
     seen = set()
     for path in paths:
-        real = loader.view.canonical(path)
-        if real is None or real in seen or not loader.view.is_file(real):
+        real, host = loader.view.canonical(path), loader.view.resolve(path)
+        if real is None or host is None or real in seen or not loader.view.is_file(real):
             continue
         seen.add(real)
         try:
             # Linker scripts and other machines' libraries are no news.
             library = (
-                identify(loader.elves, path, real, real) if file_machine(real) == loader.machine else None
+                identify(loader.elves, path, real, host) if file_machine(host) == loader.machine else None
             )
         except AbiError as error:
             problems.append(str(error))
@@ -213,19 +215,21 @@ def _identified(loader: Loader, paths: Iterator[str], problems: list[str]) -> It
 def _host_mpi(elves: ElfCache, c_library: MpiLibrary, beside: list[MpiLibrary]) -> HostMpi:
     """Put an MPI together: its C library and, from the same directory, what needs or is needed by it."""
     names = {c_library.soname, c_library.path.rpartition("/")[2], c_library.real.rpartition("/")[2]}
-    needed = set(elves.facts(c_library.real).needed)
+    needed = set(elves.facts(c_library.host_path).needed)
     chosen = {C_ROLE: c_library}
     for item in beside:
-        belongs = item.soname in needed or names & set(elves.facts(item.real).needed)
+        belongs = item.soname in needed or names & set(elves.facts(item.host_path).needed)
         if item.role != C_ROLE and belongs:
             chosen.setdefault(item.role, replace(item, family=c_library.family))
-    linked = dict.fromkeys(name for item in chosen.values() for name in elves.facts(item.real).needed)
+    linked = dict.fromkeys(name for item in chosen.values() for name in elves.facts(item.host_path).needed)
     return HostMpi(
         family=c_library.family,
         prefix=c_library.real.rpartition("/")[0],
         machine=host_machine(),
         libraries=tuple(chosen.values()),
-        exports={role: elves.exports(item.real) for role, item in chosen.items()},
-        objects={name: size for item in chosen.values() for name, size in elves.objects(item.real).items()},
+        exports={role: elves.exports(item.host_path) for role, item in chosen.items()},
+        objects={
+            name: size for item in chosen.values() for name, size in elves.objects(item.host_path).items()
+        },
         fortran=tuple(filter(tables().fortran_maker, linked)),
     )

@@ -145,6 +145,10 @@ class RootView:
             self._record_turns(self.recorder, walk)
             self.recorder.same(self._guard_path(walk), status)
 
+    def link_text(self, path: str) -> str | None:
+        """What a symbolic link at a path without links on the way says; None where there is no link."""
+        return self._link_text(path)
+
     def is_dir(self, path: str) -> bool:
         """Whether the path leads to a directory."""
         real = self.canonical(path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .closure import Closure
+from .closure import Closure, ClosureDevice
 from .families import tables
 from .host import HostMpi
 from .image import ImageMpiFacts
@@ -42,11 +43,15 @@ class EnvironmentChange:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """The replacement of the image's MPI by the host's; ``summary`` is one line for people."""
+    """The replacement of the image's MPI by the host's; ``summary`` is one line for people.
+
+    ``devices`` are the nodes of the host that its libraries open.
+    """
 
     covers: tuple[Cover, ...]
     environment: tuple[EnvironmentChange, ...]
     summary: str
+    devices: tuple[ClosureDevice, ...] = ()
 
 
 def make_swap(image: ImageMpiFacts, host: HostMpi, closure: Closure, *, private_dir: str) -> Swap:
@@ -71,6 +76,7 @@ def make_swap(image: ImageMpiFacts, host: HostMpi, closure: Closure, *, private_
         covers=tuple(reversed(unique.values())),
         environment=tuple(_environment(closure, sharing, private_dir)),
         summary=f"{what} -> {host.title} ({host.c_library.real})",
+        devices=closure.devices,
     )
 
 
@@ -89,7 +95,8 @@ def _library_covers(host: HostMpi, sharing: Sharing, private_dir: str) -> Iterat
             reason = f"needed by {host.title}" + (
                 f"; {item.group} comes from the host as a whole" if whole else ""
             )
-            yield Cover(item.path, f"{private_dir}/lib/{item.soname}", reason)
+            for name in (item.soname, *item.aliases):
+                yield Cover(item.path, f"{private_dir}/lib/{name}", reason)
 
 
 def _path_covers(image: ImageMpiFacts, host: HostMpi, sharing: Sharing) -> Iterator[Cover]:
@@ -109,6 +116,9 @@ def _directory_covers(closure: Closure, sharing: Sharing, private_dir: str) -> I
         target = folder.target if folder.target.startswith("/") else f"{private_dir}/{folder.target}"
         for source, name in folder.sources:
             yield Cover(source, f"{target}/{name}".rstrip("/"), f"what {folder.group} opens at run time")
+        for source, text in folder.links:
+            place = posixpath.normpath(posixpath.join(target, text))
+            yield Cover(source, place, f"what {folder.group} opens at run time, by a link in {target}")
 
 
 def _environment(closure: Closure, sharing: Sharing, private_dir: str) -> Iterator[EnvironmentChange]:

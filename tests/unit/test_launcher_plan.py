@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from launcher_facts import IMAGE, laid, request
 
-from launcher.config import MpiMode, SiteConfig
+from launcher.config import MpiMode, SiteConfig, View
 from launcher.environment import apply_environment, plan_environment, with_default_path
 from launcher.explain import to_json, to_text
 from launcher.plan import MpiDecision, Plan, make_plan
 from launcher.program import Operation, Origin, Verb, decode
 from mpi_abi import Action, Cover, EnvironmentChange, Swap
+from mpi_abi.closure import ClosureDevice
 
 # The environment
 
@@ -168,3 +170,26 @@ def test_the_json_holds_the_plan() -> None:
     assert {op["origin"] for op in document["operations"]} >= {"default", "user", "image", "swap"}
     assert document["mpi"]["swap"] == "MPICH 4.2 -> MPICH 4.0"
     assert document["missing_mount_points"] == ["/home/user"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_devices_of_the_fabric_are_the_hosts_or_shown_alone(*, shown: bool) -> None:
+    devices = (ClosureDevice("cxi", "/dev/cxi0"), ClosureDevice("verbs", "/dev/infiniband/uverbs0", "closed"))
+    mpi = MpiDecision(MpiMode.AUTO, verdict="native", swap=replace(SWAP, devices=devices))
+    asked = request(without=frozenset([] if shown else [View.DEV]))
+    made = make_plan(asked, SiteConfig(), IMAGE, laid(asked), mpi)
+    binds = {
+        op.args: (op.reason, op.origin)
+        for op in made.operations
+        if op.verb is Verb.BIND and op.args[0].startswith("/dev/")
+    }
+    reason = "a device that cxi of the host's MPI opens"
+    if shown:
+        assert binds == {}
+        assert f"/dev/cxi0 is there with the host's /dev: {reason}" in made.notes
+        closed = made.notes[-1]
+        assert closed.startswith("/dev/infiniband/uverbs0 is there with the host's /dev: ")
+        assert closed.endswith("a device that verbs of the host's MPI opens, but closed")
+    else:
+        assert binds["/dev/cxi0", "/dev/cxi0", "rw,optional"] == (reason, Origin.SWAP)
+        assert len(binds) == 2
