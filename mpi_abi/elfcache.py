@@ -6,8 +6,6 @@ run out of file descriptors.
 
 from __future__ import annotations
 
-import mmap
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -69,21 +67,13 @@ class ElfCache:
             return elf.text_at(symbol) if symbol else ""
 
     def match(self, host_path: str, pattern: str) -> str:
-        """The first group of a regular expression over all bytes of a file, "" if it is not there.
+        """The first group of a regular expression over the constants of a file, "" if it is not there.
 
         That takes milliseconds a megabyte, so the answer is kept.
         """
         if (host_path, pattern) not in self._matches:
-            try:
-                with (
-                    Path(host_path).open("rb") as file,
-                    mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-                ):
-                    found = re.search(pattern.encode("latin-1"), data)
-                    text = found.group(1).decode("ascii", "replace") if found else ""
-            except (OSError, ValueError) as error:
-                raise AbiError(f"{host_path}: cannot be read: {error}") from error
-            self._matches[host_path, pattern] = text
+            with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
+                self._matches[host_path, pattern] = elf.search(pattern.encode("latin-1"))
         return self._matches[host_path, pattern]
 
     def objects(self, host_path: str) -> Mapping[str, int]:

@@ -11,6 +11,7 @@ Sources: System V gABI (chapters 4 and 5), the GNU extensions as ``elf.h`` and t
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from functools import cached_property
 
@@ -20,6 +21,7 @@ from .errors import AbiError
 Buffer = bytes | mmap.mmap
 
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_PF_R = 4
 _DT_NEEDED, _DT_STRTAB = 1, 5
 _DT_STRSZ, _DT_SONAME, _DT_RPATH, _DT_RUNPATH, _DT_FLAGS_1 = 10, 14, 15, 29, 0x6FFFFFFB
 _DT_VERDEF, _DT_VERDEFNUM = 0x6FFFFFFC, 0x6FFFFFFD
@@ -95,6 +97,24 @@ class ElfFile:
         return tuple(
             (kind, off, addr, size) for kind, off, addr, size in struct.iter_unpack("<I4xQQ8xQ16x", table)
         )
+
+    def search(self, pattern: bytes) -> str:
+        """The first group of a regular expression over the file's constants, "" if it is not there.
+
+        Those are what is mapped to be read only; in a file that was linked without such a part, all bytes are
+        searched.
+        """
+        table = self._slice(self._phoff, self._phnum * 56, "the program header table")
+        parts = [
+            (offset, offset + size)
+            for kind, flags, offset, size in struct.iter_unpack("<IIQ16xQ16x", table)
+            if kind == _PT_LOAD and flags == _PF_R and offset + size <= len(self._data)
+        ]
+        expression = re.compile(pattern)
+        for start, end in parts or [(0, len(self._data))]:
+            if found := expression.search(self._data, start, end):
+                return found.group(1).decode("ascii", "replace")
+        return ""
 
     @cached_property
     def _loads(self) -> tuple[tuple[int, int, int], ...]:
