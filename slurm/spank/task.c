@@ -67,10 +67,9 @@ static void give_up(struct bb_share *share, const char *reason)
 	bb_advance(share, BB_BROKEN);
 }
 
-/* Waits until the container has come this far; NULL, or why it never will. */
-static const char *wait_for(struct bb_share *share, enum bb_state wanted)
+/* Waits until the container has come this far, no longer than until `limit`; NULL, or why it never will. */
+static const char *wait_for(struct bb_share *share, enum bb_state wanted, long limit)
 {
-	long limit = bb_now() + ENTER_SECONDS;
 	uint32_t state;
 	const char *reason;
 
@@ -204,6 +203,7 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 	const char *problem;
 	int nobody = 0;
 	bool first;
+	long limit;
 
 	/* proctrack/linuxproc signals no process that is called as slurmstepd is, so a step could not be cancelled here. */
 	prctl(PR_SET_NAME, "bareboat");
@@ -215,7 +215,8 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 		bb_err_text(&err, share->text, sizeof share->text);
 		bb_advance(share, BB_BROKEN);
 	}
-	problem = wait_for(share, BB_PLANNED);
+	limit = bb_now() + ENTER_SECONDS;
+	problem = wait_for(share, BB_PLANNED, limit);
 	if (problem)
 		die(sp, share, problem);
 	/* Meanwhile, since a change of a variable takes as long as joining: for each, Slurm writes 256 KiB of zeros. */
@@ -225,7 +226,7 @@ void bb_task_join(spank_t sp, struct bb_share *share)
 		die_err(sp, share, &err);
 	if (first)
 		read_ahead(share, &program);
-	problem = wait_for(share, BB_READY);
+	problem = wait_for(share, BB_READY, limit);
 	if (problem)
 		die(sp, share, problem);
 	if (first) {
