@@ -85,7 +85,7 @@ def _decide(
         facts = probe.run(program or None)
     host = _find_host(facts, config, recorder) if facts.family else None
     closure = mpi_abi.find_closure(host, devices=devices, recorder=recorder) if host else None
-    facts = _complete(probe, facts, host, closure)
+    facts, closure = _complete(probe, facts, host, closure, recorder)
     verdict = mpi_abi.judge(facts, host, closure)
     kinds = mpi_abi.VerdictKind
     if verdict.kind is kinds.NO_MPI:
@@ -124,19 +124,28 @@ def lonely_ranks(host: HostMpi, closure: Closure, step: StepFacts) -> BareboatEr
 
 
 def _complete(
-    probe: ImageProbe, facts: ImageMpiFacts, host: HostMpi | None, closure: Closure | None
-) -> ImageMpiFacts:
-    """Read of the image what the host's closure asks for, and no more: every file read is one to guard."""
+    probe: ImageProbe,
+    facts: ImageMpiFacts,
+    host: HostMpi | None,
+    closure: Closure | None,
+    recorder: Recorder | None,
+) -> tuple[ImageMpiFacts, Closure | None]:
+    """Read of the image what the host's closure asks for, and no more: every file read is one to guard.
+
+    Of the C libraries only what it asks for as well, unless the host's takes the place of the image's.
+    """
     import mpi_abi
 
+    if host is None or closure is None or facts.family != host.family:
+        return facts, closure
     asked: frozenset[str] = frozenset()
-    while host is not None and closure is not None and facts.family == host.family:
-        more = mpi_abi.asked_of_image(facts, host, closure) - asked
-        if not more:
-            break
+    while more := mpi_abi.asked_of_image(facts, host, closure) - asked:
         asked |= more
         facts = probe.complete(facts, asked)
-    return facts
+    if not mpi_abi.needs_host_libc(facts, host, closure):
+        return facts, closure
+    facts = probe.complete(facts, asked, whole_libc=True)
+    return facts, mpi_abi.with_libc(facts, host, closure, recorder=recorder)
 
 
 def _merge(decisions: Sequence[MpiDecision]) -> MpiDecision:

@@ -28,7 +28,12 @@ FILE_VERBS = frozenset({Verb.FILE, Verb.SYMLINK})
 ENVIRONMENT_VERBS = frozenset(
     {Verb.ENV_SET, Verb.ENV_DEFAULT, Verb.ENV_UNSET, Verb.ENV_PREPEND, Verb.ENV_APPEND}
 )
-_CHANGES = {"set": Verb.ENV_SET, "prepend": Verb.ENV_PREPEND, "unset": Verb.ENV_UNSET}
+_CHANGES = {
+    "set": Verb.ENV_SET,
+    "prepend": Verb.ENV_PREPEND,
+    "append": Verb.ENV_APPEND,
+    "unset": Verb.ENV_UNSET,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from .closure import Closure, find_closure
 from .errors import AbiError
 from .guards import Guard, GuardKind, Recorder
 from .host import HostMpi, choose_host, probe_host
+from .hostlibc import needs_host_libc, with_libc
 from .image import ImageMpiFacts, ImageProbe, MpiSource, probe_image
 from .reasons import Code, Reason
 from .rootfs import RootView
@@ -37,6 +38,8 @@ __all__ = [
     "find_closure",
     "judge",
     "make_swap",
+    "needs_host_libc",
     "probe_host",
     "probe_image",
+    "with_libc",
 ]

@@ -12,6 +12,7 @@ from .errors import AbiError
 from .families import Group, PluginDirectory, file_version, stem, tables
 from .guards import Recorder
 from .host import HostMpi, host_loader
+from .libc import LibcFacts
 from .loader import Found, LoadedObject, Loader
 from .rootfs import RootView
 
@@ -50,7 +51,8 @@ class ClosureDirectory:
 
     ``sources`` are pairs (host path, name below the target or ""); none if the host has no such directory.
     ``target`` is relative to the private directory, or absolute where the path is compiled into the library.
-    ``links`` are plugins that lie elsewhere: (host path, text of the link that leads there).
+    ``variable`` names it to the libraries, and so do those of ``also``; ``links`` are plugins that lie
+    elsewhere: (host path, text of the link that leads there).
     """
 
     group: str
@@ -58,6 +60,7 @@ class ClosureDirectory:
     target: str
     variable: str
     links: tuple[tuple[str, str], ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,12 @@ class ClosureDevice:
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """Everything that a host MPI needs at run time, beside the C library.
+    """Everything that a host MPI needs at run time.
 
     ``files`` starts with the MPI's own libraries; ``environment`` are variables that it needs in a container;
     ``missing`` are (name, needed by) pairs that the host's loader does not find either, e.g. of a plugin for
-    hardware whose driver is not installed; ``devices`` are the nodes that this host has.
+    hardware whose driver is not installed; ``devices`` are the nodes that this host has.  ``libc`` is the
+    host's whole glibc if an image's is too old for the rest (`with_libc`), else None.
     """
 
     files: tuple[ClosureFile, ...]
@@ -83,6 +87,7 @@ class Closure:
     environment: tuple[tuple[str, str], ...]
     missing: tuple[tuple[str, str], ...]
     devices: tuple[ClosureDevice, ...] = ()
+    libc: LibcFacts | None = None
 
 
 def find_closure(
@@ -223,7 +228,7 @@ class _Search:
             present = [name for name in row.files if self._loader.view.exists(f"{source}/{name}")]
             sources = tuple((f"{source}/{name}", name) for name in present) if row.files else ((source, ""),)
         target = source if row.in_place else row.target
-        return ClosureDirectory(group.name, sources, target, row.variable, tuple(links))
+        return ClosureDirectory(group.name, sources, target, row.variable, tuple(links), row.also)
 
     def _link_out(self, source: str, name: str) -> Iterator[tuple[str, str]]:
         """Where a plugin is a link out of its directory: the container has the image's there, or none."""

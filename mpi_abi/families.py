@@ -79,6 +79,7 @@ class PluginDirectory:
     target: str = ""
     in_place: bool = False
     variable: str = ""
+    also: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
@@ -128,6 +129,8 @@ class Tables:
     groups: tuple[Group, ...]
     shared: frozenset[str]
     libc: frozenset[str]
+    libc_modules: frozenset[str]
+    libc_programs: tuple[str, ...]
 
     def title(self, family: str) -> str:
         """What people call a family."""
@@ -213,4 +216,6 @@ def tables() -> Tables:
         groups=tuple(groups),
         shared=frozenset(fabric["shared"]["libraries"]),
         libc=frozenset(fabric["libc"]["libraries"]),
+        libc_modules=frozenset(fabric["libc"]["modules"]),
+        libc_programs=tuple(fabric["libc"]["programs"]),
     )

@@ -200,15 +200,21 @@ class ImageProbe:
         facts = self._with_plugins(facts, plugins)
         return replace(facts, offered=self._offered(facts.mpi))
 
-    def complete(self, facts: ImageMpiFacts, names: Collection[str] | None = None) -> ImageMpiFacts:
-        """Put the libraries with the sonames ``names`` into the facts (`asked_of_image`); None for all."""
+    def complete(
+        self, facts: ImageMpiFacts, names: Collection[str] | None = None, *, whole_libc: bool = False
+    ) -> ImageMpiFacts:
+        """Put the libraries with the sonames ``names`` into the facts (`asked_of_image`); None for all.
+
+        ``whole_libc`` adds the whole C library, as `with_libc` wants it.
+        """
         loader = self._loader
         if loader is None:
             return facts
         libc = facts.libc
         if libc.kind is LibcKind.GLIBC:
             interpreter = facts.interpreter if facts.kind is ProgramKind.ELF else ""
-            libc = probe_libc(loader, interpreter=interpreter, names=names)
+            asked = None if whole_libc else names
+            libc = probe_libc(loader, interpreter=interpreter, names=asked, tree=facts.tree)
         shared = tuple(find_copies(loader, facts.tree, self._users, names)) if facts.mpi else ()
         return replace(facts, libc=libc, shared=shared)
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from .closure import Closure, find_closure
 from .host import HostMpi, choose_host, probe_host
+from .hostlibc import with_libc
 from .image import ImageMpiFacts, probe_image
+from .libc import LibcFacts
 from .rootfs import RootView
 from .swap import Swap, make_swap
 from .verdict import Verdict, VerdictKind, judge
@@ -37,6 +39,7 @@ class Judge:
         self._order = order
         self._hosts = probe_host(prefixes=order)
         self._closures: dict[str, Closure] = {}
+        self._libc: LibcFacts | None = None
 
     def judge(
         self, view: RootView, program: str | None, *, environment: Mapping[str, str] | None = None
@@ -51,15 +54,17 @@ class Judge:
         values = facts.mpi[0].values if facts.mpi else ""
         chosen = choose_host(self._hosts, facts.family, order=self._order, values=values)
         host = chosen or next(iter(self._hosts), None)
-        closure = self._closure(host) if host and host.family == facts.family else None
+        closure = self._closure(facts, host) if host and host.family == facts.family else None
         verdict = judge(facts, host, closure)
         swap = None
         if host and closure and verdict.kind is VerdictKind.NATIVE:
             swap = make_swap(facts, host, closure, private_dir=PRIVATE_DIR)
         return Judgement(facts, host, closure, verdict, swap)
 
-    def _closure(self, host: HostMpi) -> Closure:
+    def _closure(self, facts: ImageMpiFacts, host: HostMpi) -> Closure:
         path = host.c_library.path
         if path not in self._closures:
             self._closures[path] = find_closure(host)
-        return self._closures[path]
+        closure = with_libc(facts, host, self._closures[path], libc=self._libc)
+        self._libc = closure.libc or self._libc
+        return closure

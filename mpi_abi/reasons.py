@@ -19,6 +19,7 @@ class Code(StrEnum):
     FORTRAN_MARKERS = "fortran-markers"
     FORTRAN_RUNTIME = "fortran-runtime"
     GLIBC = "glibc"
+    HOST_GLIBC = "host-glibc"
     HOST_INCOMPLETE = "host-incomplete"
     INTERFACE_MISSING = "interface-missing"
     INTERFACE_UNCHECKED = "interface-unchecked"

@@ -10,15 +10,18 @@ from enum import StrEnum
 from .closure import Closure, ClosureDevice
 from .families import tables
 from .host import HostMpi
+from .hostlibc import added_directories, libc_covers, libc_unfit
 from .image import ImageMpiFacts
+from .libc import show_version
 from .sharing import Sharing, group_is_kept, loaded_by_path, share
 
 
 class Action(StrEnum):
-    """What happens to a variable; ``prepend`` separates by a colon."""
+    """What happens to a variable; ``prepend`` and ``append`` separate by a colon."""
 
     SET = "set"
     PREPEND = "prepend"
+    APPEND = "append"
     UNSET = "unset"
 
 
@@ -64,20 +67,24 @@ def make_swap(image: ImageMpiFacts, host: HostMpi, closure: Closure, *, private_
     The verdict is not asked: a forced swap uses this as well.
     """
     sharing = share(image, host, closure)
+    libc = closure.libc if closure.libc and not libc_unfit(image, closure.libc) else None
     covers = [
         *_mpi_covers(image, host),
         *_library_covers(host, sharing, private_dir),
         *_path_covers(image, host, sharing),
         *_directory_covers(closure, sharing, private_dir),
+        *(Cover(*row) for row in (libc_covers(image.libc, libc, private_dir) if libc else ())),
     ]
     unique = {cover.target: cover for cover in reversed(covers)}
     what = f"{image.mpi[0].title} ({image.mpi[0].real})" if image.mpi else tables().title(image.family)
-    return Swap(
-        covers=tuple(reversed(unique.values())),
-        environment=tuple(_environment(closure, sharing, private_dir)),
-        summary=f"{what} -> {host.title} ({host.c_library.real})",
-        devices=closure.devices,
-    )
+    summary = f"{what} -> {host.title} ({host.c_library.real})"
+    environment = [*_environment(closure, sharing, private_dir)]
+    if libc is not None:
+        summary += f", glibc {show_version(image.glibc)} -> {show_version(libc.version)}"
+        reason = "where the image's loader looks by itself, and the host's, which takes its place, does not"
+        for folder in added_directories(image.libc, libc):
+            environment.append(EnvironmentChange(Action.APPEND, "LD_LIBRARY_PATH", folder, reason))
+    return Swap(tuple(reversed(unique.values())), tuple(environment), summary, devices=closure.devices)
 
 
 def _mpi_covers(image: ImageMpiFacts, host: HostMpi) -> Iterator[Cover]:
@@ -129,7 +136,8 @@ def _environment(closure: Closure, sharing: Sharing, private_dir: str) -> Iterat
         if folder.variable and not group_is_kept(folder.group, sharing.kept):
             # Set also where the host has no such directory: the compiled-in path is the image's in there.
             reason = f"{folder.group} of the host must not look in the image's directories"
-            yield EnvironmentChange(Action.SET, folder.variable, f"{private_dir}/{folder.target}", reason)
+            for name in (folder.variable, *folder.also):
+                yield EnvironmentChange(Action.SET, name, f"{private_dir}/{folder.target}", reason)
     for name, value in closure.environment:
         yield EnvironmentChange(
             Action.SET, name, value, "the host's MPI runs without its own installation around it"

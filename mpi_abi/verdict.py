@@ -9,12 +9,13 @@ from enum import StrEnum
 from .closure import Closure
 from .families import C_ROLE, matches, tables
 from .host import HostMpi
+from .hostlibc import libc_unfit
 from .image import ImageMpiFacts, MpiSource, ProgramKind
 from .libc import LibcKind, lacking, show_version
 from .mpilib import looks_like_mpi
 from .product import STANDARD
 from .reasons import OWN_MPI, Code, Reason, some
-from .sharing import share
+from .sharing import Sharing, share
 
 
 class VerdictKind(StrEnum):
@@ -87,7 +88,7 @@ def _decide(
         against += _closure_reasons(image, host, closure)
     if against:
         return VerdictKind.IMPOSSIBLE, tuple(against)
-    return VerdictKind.NATIVE, tuple(_in_favour(image, host))
+    return VerdictKind.NATIVE, tuple(_in_favour(image, host, closure))
 
 
 def _architecture(image: ImageMpiFacts, host: HostMpi | None) -> Reason:
@@ -223,19 +224,9 @@ def _markers(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
 
 def _closure_reasons(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> Iterator[Reason]:
     sharing = share(image, host, closure)
-    too_new = [
-        (item, pairs) for item in sharing.brought if (pairs := lacking(image.libc, item.versions_needed))
-    ]
-    if too_new:
-        # The MPI's own library comes first; of what it lacks, the newest.
-        item, pairs = too_new[0]
-        soname, version = pairs[-1]
-        text = (
-            f"{item.path} of this host needs {version} of {soname}; "
-            f"the image's glibc ends at {show_version(image.glibc)}"
-        )
-        evidence = tuple(f"{file.soname}: {v} ({s})" for file, lost in too_new for s, v in lost)
-        yield Reason(Code.GLIBC, text, evidence, f"use an image with a newer distribution; {OWN_MPI}")
+    glibc = _glibc(image, closure, sharing)
+    if glibc is not None and glibc.code is Code.GLIBC:
+        yield glibc
     for conflict in sharing.conflicts:
         text = (
             f"the program needs {some(list(conflict.lacking))} of {conflict.image_path}; "
@@ -249,7 +240,41 @@ def _closure_reasons(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> I
             yield Reason(Code.HOST_INCOMPLETE, text, (name,), f"repair {host.title} on the host; {OWN_MPI}")
 
 
-def _in_favour(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
+def _glibc(image: ImageMpiFacts, closure: Closure, sharing: Sharing) -> Reason | None:
+    """Whose glibc serves, if the image's is too old: the host's as a whole, or neither."""
+    too_new = [
+        (item, pairs) for item in sharing.brought if (pairs := lacking(image.libc, item.versions_needed))
+    ]
+    if not too_new:
+        return None
+    # The MPI's own library comes first; of what it lacks, the newest.
+    item, pairs = too_new[0]
+    soname, version = pairs[-1]
+    why = f"{item.path} of this host needs {version} of {soname}; "
+    evidence = tuple(f"{file.soname}: {v} ({s})" for file, lost in too_new for s, v in lost)
+    ends, libc = f"the image's glibc ends at {show_version(image.glibc)}", closure.libc
+    hint = f"use an image with a newer distribution; {OWN_MPI}"
+    if libc is None:
+        return Reason(Code.GLIBC, why + ends, evidence, hint)
+    if unfit := libc_unfit(image, libc):
+        soname, version = unfit[-1]
+        text = (
+            f"{why}{ends}, and this host's, {show_version(libc.version)}, cannot take its place: "
+            f"it has no {version + ' of ' if version else ''}{soname}"
+        )
+        return Reason(Code.GLIBC, text, evidence, hint)
+    text = (
+        f"{why}{ends}: the host's glibc {show_version(libc.version)} takes its place as a whole, "
+        f"with its loader, for all programs in the container"
+    )
+    if lost := sorted(name.removesuffix(".so") for name in image.libc.charsets - libc.charsets):
+        text += f". This host's iconv has no {some(lost)}"
+    return Reason(Code.HOST_GLIBC, text, evidence)
+
+
+def _in_favour(image: ImageMpiFacts, host: HostMpi, closure: Closure | None) -> Iterator[Reason]:
+    if closure is not None and (glibc := _glibc(image, closure, share(image, host, closure))):
+        yield glibc
     count = len(frozenset[str]().union(*(need.symbols for need in image.needs)))
     if image.source is MpiSource.TREE:
         text = f"{host.title} has all {count} MPI symbols that the program and its libraries need"

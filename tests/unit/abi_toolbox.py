@@ -61,3 +61,17 @@ def make_root(root: Path) -> Path:
 def library_dir(root: Path) -> Path:
     """Where a root made by `make_root` keeps its libraries."""
     return root / "usr/lib/x86_64-linux-gnu"
+
+
+def make_old_libc(root: Path, versions: tuple[str, ...] = ("GLIBC_2.31",)) -> None:
+    """Give an image a libc that defines GLIBC_2.2.5 and these versions, and a loader.  Nothing runs on it."""
+    script = root.parent / "libc.map"
+    text, last = "GLIBC_2.2.5 { global: old_one; local: *; };", "GLIBC_2.2.5"
+    for number, version in enumerate(versions):
+        text += f"{version} {{ global: newer_{number}; }} {last};"
+        last = version
+    script.write_text(text)
+    source = "void old_one(void) {}" + "".join(f"void newer_{n}(void) {{}}" for n in range(len(versions)))
+    make_library(library_dir(root) / "libc.so.6", source, "-nostdlib", f"-Wl,--version-script={script}")
+    (library_dir(root) / "libm.so.6").unlink()
+    make_library(library_dir(root) / "ld-linux-x86-64.so.2", "", "-nostdlib")

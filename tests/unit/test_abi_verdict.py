@@ -13,6 +13,7 @@ from abi_toolbox import (
     compile_c,
     library_dir,
     make_library,
+    make_old_libc,
     make_root,
 )
 
@@ -145,21 +146,8 @@ def test_copied_objects_must_have_the_same_size(root: Path, tmp_path: Path) -> N
     )
 
 
-def _older_libc(root: Path) -> None:
-    """Give an image a C library that ends at GLIBC_2.31."""
-    script = root.parent / "libc.map"
-    script.write_text(
-        "GLIBC_2.2.5 { global: old_one; local: *; }; GLIBC_2.31 { global: newer; } GLIBC_2.2.5;"
-    )
-    source = "void old_one(void) {} void newer(void) {}"
-    options = ("-nostdlib", f"-Wl,--version-script={script}")
-    make_library(library_dir(root) / "libc.so.6", source, *options)
-    for name in ("libm.so.6", "ld-linux-x86-64.so.2"):
-        (library_dir(root) / name).unlink()
-
-
 def test_a_host_that_needs_a_newer_glibc_is_refused_by_version(mpich_image: Path, tmp_path: Path) -> None:
-    _older_libc(mpich_image)
+    make_old_libc(mpich_image)
     source = MPICH_SOURCE + "int pthread_create(void *, void *, void *, void *);\n"
     source += "int MPI_Thread(void) { return pthread_create(0, 0, 0, 0); }"
     host = _host(tmp_path, source)

@@ -36,7 +36,13 @@ def table_of(*sources: Path, compiler: str = "mpicc.mpich") -> RecipeTable:
 
 def test_the_table_names_the_images_and_existing_sources() -> None:
     table = images.read_table()
-    assert images.image_names() == ("deb13-mpich", "deb13-openmpi", "deb13-plain", "deb11-mpich")
+    assert images.image_names() == (
+        "deb13-mpich",
+        "deb13-openmpi",
+        "deb13-plain",
+        "deb11-mpich",
+        "deb11-openmpi",
+    )
     assert [source.name for source in table.sources] == ["mpi_hello.c", "mpi_latency.c"]
     assert all(source.is_file() for source in table.sources)
     assert table.recipe("deb13-plain").compiler == ""
@@ -68,7 +74,10 @@ def test_a_malformed_table_is_refused(tmp_path: Path, text: str, problem: str) -
 def test_an_unknown_image_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SlurmError, match="there is no recipe for an image 'deb99'") as caught:
         images.get_image("deb99")
-    assert caught.value.hint == "known images: deb13-mpich, deb13-openmpi, deb13-plain, deb11-mpich"
+    assert (
+        caught.value.hint
+        == "known images: deb13-mpich, deb13-openmpi, deb13-plain, deb11-mpich, deb11-openmpi"
+    )
 
 
 def test_an_unknown_mpi_is_refused_with_the_known_ones() -> None:
