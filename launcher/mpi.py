@@ -86,7 +86,7 @@ def _decide(
     host = _find_host(facts, config, recorder) if facts.family else None
     closure = mpi_abi.find_closure(host, devices=devices, recorder=recorder) if host else None
     facts, closure = _complete(probe, facts, host, closure, recorder)
-    verdict = mpi_abi.judge(facts, host, closure)
+    verdict = mpi_abi.judge(facts, host, closure, mpi_abi.probe_node())
     kinds = mpi_abi.VerdictKind
     if verdict.kind is kinds.NO_MPI:
         return _decision(mode, verdict, facts)
@@ -188,9 +188,15 @@ def _find_host(facts: ImageMpiFacts, config: SiteConfig, recorder: Recorder | No
 
 def refusal(verdict: Verdict, image: str) -> BareboatError:
     """Put a verdict that forbids the start into one message with every reason and every hint.  Pure."""
+    from mpi_abi.reasons import OF_THE_NODE
+
     hints = dict.fromkeys(part for reason in verdict.reasons for part in reason.hint.split("; ") if part)
+    if any(reason.code in OF_THE_NODE for reason in verdict.reasons):
+        what = f"the program of {image} cannot run on this node"
+    else:
+        what = f"this host's MPI cannot take the place of that in {image}"
     return BareboatError(
-        f"this host's MPI cannot take the place of that in {image}: {_texts(verdict)}",
+        f"{what}: {_texts(verdict)}",
         hint="; ".join(hints),
     )
 

@@ -8,6 +8,7 @@ from .guards import Guard, GuardKind, Recorder
 from .host import HostMpi, choose_host, probe_host
 from .hostlibc import needs_host_libc, with_libc
 from .image import ImageMpiFacts, ImageProbe, MpiSource, probe_image
+from .node import NodeFacts, probe_node
 from .reasons import Code, Reason
 from .rootfs import RootView
 from .sharing import asked_of_image
@@ -27,6 +28,7 @@ __all__ = [
     "ImageMpiFacts",
     "ImageProbe",
     "MpiSource",
+    "NodeFacts",
     "Reason",
     "Recorder",
     "RootView",
@@ -41,5 +43,6 @@ __all__ = [
     "needs_host_libc",
     "probe_host",
     "probe_image",
+    "probe_node",
     "with_libc",
 ]

@@ -65,8 +65,8 @@ def check(
         pmi = None
         if offered is not None and each.host and each.closure and each.swap:
             pmi = PmiAdvice(each.host.title, spoken_by(each.host, each.closure), offered, asked)
-        values.append(report.verdict_json(each.image, each.verdict, each.swap, pmi))
-        lines.append("\n".join(report.verdict_lines(each.image, each.verdict, each.swap, pmi)))
+        values.append(report.verdict_json(each.image, each.verdict, each.swap, pmi, each.node))
+        lines.append("\n".join(report.verdict_lines(each.image, each.verdict, each.swap, pmi, each.node)))
     worst = report.worst([each.verdict.kind for each in found])
     if as_json:
         _print_json(values[0] if len(values) == 1 else {"verdict": worst, "apps": values})

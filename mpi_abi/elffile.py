@@ -15,12 +15,13 @@ import re
 import struct
 from functools import cached_property
 
+from .elfnotes import LARGEST, read_demands
 from .elftypes import MACHINES, ElfFacts, ElfType, ForeignElf, machine_name
 from .errors import AbiError
 
 Buffer = bytes | mmap.mmap
 
-_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE, _PT_GNU_PROPERTY = 1, 2, 3, 4, 0x6474E553
 _PF_R = 4
 _DT_NEEDED, _DT_STRTAB = 1, 5
 _DT_STRSZ, _DT_SONAME, _DT_RPATH, _DT_RUNPATH, _DT_FLAGS_1 = 10, 14, 15, 29, 0x6FFFFFFB
@@ -220,7 +221,20 @@ class ElfFile:
             filters=self._named(_DT_FILTER, _DT_AUXILIARY),
             auxiliary=self._named(_DT_AUXILIARY),
             audit=self._named(_DT_AUDIT, _DT_DEPAUDIT),
+            isa_needed=self.demands[0],
+            kernel_needed=self.demands[1],
         )
+
+    @cached_property
+    def demands(self) -> tuple[int, tuple[int, ...]]:
+        """What the notes ask of processor and kernel (`elfnotes.read_demands`)."""
+        isa: int = 0
+        kernel: tuple[int, ...] = ()
+        for kind, offset, _, size in self._segments:
+            if kind in (_PT_NOTE, _PT_GNU_PROPERTY) and size <= LARGEST:
+                more, newer = read_demands(self._data[offset : offset + size])
+                isa, kernel = isa | more, max(kernel, newer)
+        return isa, kernel
 
     @cached_property
     def versions_needed(self) -> dict[str, frozenset[str]]:

@@ -61,6 +61,8 @@ class ElfFacts:
 
     ``filters`` are the libraries of DT_FILTER and DT_AUXILIARY, ``auxiliary`` the latter, which may be
     missing; ``audit`` those of DT_AUDIT and DT_DEPAUDIT, which are loaded apart from all others.
+    ``isa_needed`` are the bits of GNU_PROPERTY_X86_ISA_1_NEEDED, ``kernel_needed`` is the oldest Linux of
+    NT_GNU_ABI_TAG, e.g. (3, 2, 0); 0 and () where there is no such note.
     """
 
     machine: str
@@ -76,6 +78,8 @@ class ElfFacts:
     filters: tuple[str, ...] = ()
     auxiliary: tuple[str, ...] = ()
     audit: tuple[str, ...] = ()
+    isa_needed: int = 0
+    kernel_needed: tuple[int, ...] = ()
 
 
 def machine_name(header: bytes) -> str | None:

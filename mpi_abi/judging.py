@@ -10,6 +10,7 @@ from .host import HostMpi, choose_host, probe_host
 from .hostlibc import with_libc
 from .image import ImageMpiFacts, probe_image
 from .libc import LibcFacts
+from .node import NodeFacts, describe_node
 from .rootfs import RootView
 from .swap import Swap, make_swap
 from .verdict import Verdict, VerdictKind, judge
@@ -27,6 +28,7 @@ class Judgement:
     closure: Closure | None
     verdict: Verdict
     swap: Swap | None
+    node: NodeFacts
 
 
 class Judge:
@@ -40,6 +42,7 @@ class Judge:
         self._hosts = probe_host(prefixes=order)
         self._closures: dict[str, Closure] = {}
         self._libc: LibcFacts | None = None
+        self._node = describe_node()
 
     def judge(
         self, view: RootView, program: str | None, *, environment: Mapping[str, str] | None = None
@@ -55,11 +58,11 @@ class Judge:
         chosen = choose_host(self._hosts, facts.family, order=self._order, values=values)
         host = chosen or next(iter(self._hosts), None)
         closure = self._closure(facts, host) if host and host.family == facts.family else None
-        verdict = judge(facts, host, closure)
+        verdict = judge(facts, host, closure, self._node)
         swap = None
         if host and closure and verdict.kind is VerdictKind.NATIVE:
             swap = make_swap(facts, host, closure, private_dir=PRIVATE_DIR)
-        return Judgement(facts, host, closure, verdict, swap)
+        return Judgement(facts, host, closure, verdict, swap, self._node)
 
     def _closure(self, facts: ImageMpiFacts, host: HostMpi) -> Closure:
         path = host.c_library.path

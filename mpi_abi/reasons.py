@@ -13,6 +13,7 @@ class Code(StrEnum):
 
     ARCHITECTURE = "architecture"
     CONFLICT = "conflict"
+    CPU_LEVEL = "cpu-level"
     FAMILY_UNKNOWN = "family-unknown"
     FORTRAN_LOGICAL = "fortran-logical"
     FORTRAN_MARKER = "fortran-marker"
@@ -21,8 +22,11 @@ class Code(StrEnum):
     GLIBC = "glibc"
     HOST_GLIBC = "host-glibc"
     HOST_INCOMPLETE = "host-incomplete"
+    HWCAPS = "hwcaps"
     INTERFACE_MISSING = "interface-missing"
     INTERFACE_UNCHECKED = "interface-unchecked"
+    INTERPRETER_MISSING = "interpreter-missing"
+    KERNEL = "kernel"
     MPI_MISSING = "mpi-missing"
     MUSL = "musl"
     NO_HOST_MPI = "no-host-mpi"
@@ -37,6 +41,10 @@ class Code(StrEnum):
     SYMBOLS = "symbols"
     TWO_MPIS = "two-mpis"
     UNCHECKED = "unchecked"
+
+
+OF_THE_NODE = frozenset((Code.CPU_LEVEL, Code.INTERPRETER_MISSING, Code.KERNEL))
+"""Codes of reasons that no MPI has to do with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from typing import Any
 
 from .image import ImageMpiFacts
 from .libc import show_version
+from .node import NodeFacts
 from .pmi import PmiAdvice
+from .portability import needed_kernel, needed_level
 from .swap import Swap
 from .verdict import Verdict, VerdictKind
 
@@ -28,7 +30,11 @@ def worst(kinds: Sequence[VerdictKind]) -> VerdictKind:
 
 
 def verdict_lines(
-    image: ImageMpiFacts, verdict: Verdict, swap: Swap | None, pmi: PmiAdvice | None = None
+    image: ImageMpiFacts,
+    verdict: Verdict,
+    swap: Swap | None,
+    pmi: PmiAdvice | None = None,
+    node: NodeFacts | None = None,
 ) -> list[str]:
     """A verdict for people: the answer first, then why, then what would change."""
     lines = [f"verdict: {verdict.kind.name}"]
@@ -38,6 +44,10 @@ def verdict_lines(
         lines.append(f"image:   {image.mpi[0].title}")
         lines += [f"         {item.real}" for item in image.mpi]
     lines.append(f"libc:    {image.libc.kind} {show_version(image.glibc)}".rstrip())
+    if node is not None:
+        needs = filter(None, (needed_level(image), _linux(needed_kernel(image))))
+        lines.append(f"needs:   {', '.join(needs) or 'nothing of processor or kernel that is known'}")
+        lines.append(f"node:    {node.cpu} ({node.level}), {_linux(node.kernel)}")
     for reason in verdict.reasons:
         lines.append(f"{reason.code}: {reason.text}")
         lines += [f"    {line}" for line in reason.evidence[:_MOST_EVIDENCE]]
@@ -54,8 +64,16 @@ def verdict_lines(
     return lines
 
 
+def _linux(version: tuple[int, ...]) -> str:
+    return f"Linux {show_version(version)}" if version else ""
+
+
 def verdict_json(
-    image: ImageMpiFacts, verdict: Verdict, swap: Swap | None, pmi: PmiAdvice | None = None
+    image: ImageMpiFacts,
+    verdict: Verdict,
+    swap: Swap | None,
+    pmi: PmiAdvice | None = None,
+    node: NodeFacts | None = None,
 ) -> dict[str, Any]:
     """The same as a value for `json.dumps`."""
     return {
@@ -69,6 +87,10 @@ def verdict_json(
         "machine": image.machine,
         "interpreter": image.interpreter,
         "libc": {"kind": image.libc.kind, "version": show_version(image.glibc)},
+        "needs": {"cpu_level": needed_level(image), "kernel": show_version(needed_kernel(image))},
+        "node": {"cpu": node.cpu, "cpu_level": node.level, "kernel": show_version(node.kernel)}
+        if node
+        else None,
         "family": image.family,
         "image_libraries": [item.real for item in image.mpi],
         "host_library": verdict.host_library,

@@ -13,6 +13,8 @@ from .hostlibc import libc_unfit
 from .image import ImageMpiFacts, MpiSource, ProgramKind
 from .libc import LibcKind, lacking, show_version
 from .mpilib import looks_like_mpi
+from .node import NodeFacts
+from .portability import node_notes, node_reasons
 from .product import STANDARD
 from .reasons import OWN_MPI, Code, Reason, some
 from .sharing import Sharing, share
@@ -37,14 +39,21 @@ class Verdict:
     host_library: str
 
 
-def judge(image: ImageMpiFacts, host: HostMpi | None, closure: Closure | None = None) -> Verdict:
+def judge(
+    image: ImageMpiFacts,
+    host: HostMpi | None,
+    closure: Closure | None = None,
+    node: NodeFacts | None = None,
+) -> Verdict:
     """Judge whether ``host`` can stand in for the image's MPI.
 
     Give the host's MPI of the image's family; where it has none, any other: the verdict then is TRANSLATED.
     Without ``closure`` nothing is said about what the host's MPI needs in turn: its C library and its
-    dependencies.
+    dependencies; without ``node`` nothing about whether the program can run on it at all.
     """
     kind, reasons = _decide(image, host, closure)
+    if node is not None:
+        kind, reasons = _with_node(kind, reasons, image, node)
     library = image.library()
     return Verdict(kind, reasons, library.path if library else "", host.c_library.path if host else "")
 
@@ -89,6 +98,16 @@ def _decide(
     if against:
         return VerdictKind.IMPOSSIBLE, tuple(against)
     return VerdictKind.NATIVE, tuple(_in_favour(image, host, closure))
+
+
+def _with_node(
+    kind: VerdictKind, reasons: tuple[Reason, ...], image: ImageMpiFacts, node: NodeFacts
+) -> tuple[VerdictKind, tuple[Reason, ...]]:
+    """Add what speaks for and against this node, whatever the MPI."""
+    against = node_reasons(image, node)
+    if against:
+        return VerdictKind.IMPOSSIBLE, (*against, *(reasons if kind is VerdictKind.IMPOSSIBLE else ()))
+    return kind, (*reasons, *(node_notes(image) if kind is VerdictKind.NATIVE else ()))
 
 
 def _architecture(image: ImageMpiFacts, host: HostMpi | None) -> Reason:

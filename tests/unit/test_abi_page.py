@@ -27,7 +27,8 @@ def rows(heading: str) -> list[tuple[str, ...]]:
 
 def verdicts_in_code() -> dict[str, set[str]]:
     """The verdicts that verdict.py gives with each code; what a generator yields is told by its caller."""
-    tree = ast.parse((TOP / "mpi_abi/verdict.py").read_text())
+    sources = [(TOP / "mpi_abi" / name).read_text() for name in ("verdict.py", "portability.py")]
+    tree = ast.parse("\n".join(text.replace("from __future__ import annotations", "") for text in sources))
     found: dict[str, set[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Code":
