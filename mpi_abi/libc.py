@@ -43,10 +43,11 @@ class LibcFacts:
     """A container's C library: ``version`` is the newest ``GLIBC_x.y`` that its files define, e.g. (2, 36).
 
     That is at most the release: some releases add no symbols.  ``defined`` holds the symbol versions by
-    soname, for each of glibc's libraries that is there, and ``files`` the real paths of all copies that a
-    loader could take, the one that it prefers first.
+    soname, for each of glibc's libraries that is there, and ``files`` the real path of that which the program
+    gets.
 
-    Only of a ``whole`` set: ``files`` has the NSS modules as well; ``programs`` are the real paths, by name,
+    Only of a ``whole`` set: ``files`` has other copies that a loader could take behind it, and the NSS
+    modules as well; ``programs`` are the real paths, by name,
     of those that use glibc's private interfaces; ``gconv`` is the directory where this libc looks for
     character sets, and ``charsets`` what that holds; ``directories`` are those that the loader searches
     without being told, after its table (if it is ``cached``).
@@ -101,7 +102,7 @@ def probe_libc(
     files: dict[str, tuple[str, ...]] = {}
     path = ""
     for soname in sorted(libraries):
-        copies = _copies(loader, soname, tree)
+        copies = _copies(loader, soname, tree, every=names is None)
         if not copies:
             continue
         first = next(iter(copies.values()))
@@ -149,20 +150,20 @@ def _with_rest(loader: Loader, facts: LibcFacts) -> LibcFacts:
     )
 
 
-def _copies(loader: Loader, soname: str, tree: Tree | None) -> dict[str, str]:
-    """A library by its real paths, with the first name of each: the program's copy, the loader's, all others.
+def _copies(loader: Loader, soname: str, tree: Tree | None, *, every: bool) -> dict[str, str]:
+    """A library by its real paths, with the first name of each: the program's copy and the loader's.
 
-    Other programs in there may take another copy, and some name one by its path.
+    With ``every``, others as well: another program in there may take another copy, or name one by its path.
     """
     found = loader.find(soname)
     objects = tree.objects if tree else ()
     paths = [item.path for item in objects if soname in (item.name, item.facts.soname)]
     paths += [found[0]] if found else []
-    if INTERPRETERS.get(loader.machine, "").endswith(f"/{soname}"):
-        paths.append(INTERPRETERS[loader.machine])
-    paths += [path for path, _ in loader.cache.get(soname, ())]
-    if not loader.cache:
-        paths += [f"{folder}/{soname}" for folder in loader.default_dirs]
+    if every:
+        common = INTERPRETERS.get(loader.machine, "")
+        paths += [common] if common.endswith(f"/{soname}") else []
+        paths += [path for path, _ in loader.cache.get(soname, ())]
+        paths += [] if loader.cache else [f"{folder}/{soname}" for folder in loader.default_dirs]
     copies: dict[str, str] = {}
     for path in paths:
         real, host = loader.view.canonical(path), loader.view.resolve(path)
@@ -174,10 +175,13 @@ def _copies(loader: Loader, soname: str, tree: Tree | None) -> dict[str, str]:
 def _gconv_directory(libc: str) -> str:
     """Where a libc looks for the modules of iconv(3): compiled in, and unlike among distributions."""
     try:
-        match = re.search(rb"\0(/[\w./+-]+/gconv)/gconv-modules\.cache\0", Path(libc).read_bytes())
+        data = Path(libc).read_bytes()
     except OSError:
         return ""
-    return match.group(1).decode() if match else ""
+    end = data.find(b"/gconv-modules.cache\0")
+    start = data.rfind(b"\0", 0, end) + 1
+    path = data[start:end].decode("utf-8", "surrogateescape") if end > 0 else ""
+    return path if path.startswith("/") else ""
 
 
 def root_machine(view: RootView) -> str:
