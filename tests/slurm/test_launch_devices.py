@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,21 @@ def test_a_device_that_is_not_there_ends_the_step(srun: Srun, plain: Path, site:
     )
     done = srun(*step, BAREBOAT_CONFIG=config, BAREBOAT_DEVICES="null")
     assert refused(done)[0] == "error: BAREBOAT_DEVICES: 'null' is not the name of a device: has no '='"
+
+
+def test_a_kept_plan_does_not_serve_a_step_that_may_not_open_the_device(
+    srun: Srun, plain: Path, site: Path
+) -> None:
+    node = site / "node"
+    os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+    node.chmod(0o666)
+    text = (site / "cdi/vendor.yaml").read_text().replace("/dev/zero", str(node))
+    (site / "cdi/vendor.yaml").write_text(text)
+    asked = {"BAREBOAT_CONFIG": str(site / "bareboat.toml"), "BAREBOAT_DEVICES": NAME, "BAREBOAT_TRACE": "1"}
+    step = ("-w", "n1", "-n1", f"--container={plain}", "head", "-c1", "/opt/zeros")
+    assert [how(srun(*step, **asked)) for _ in range(2)] == [PLANNED, CACHED]
+    # Nothing that was read has changed, only what the user may do: as with another step's device cgroup.
+    node.chmod(0o600)
+    first = refused(srun(*step, **asked))[0]
+    assert first.startswith(f"error: the device {NAME} needs {node}, which you may not open: ")
+    assert first.endswith("Permission denied (mode 0600, group 0)")

@@ -144,7 +144,7 @@ def test_requirements_of_extras_are_left_out() -> None:
 def test_the_payload_is_everything_that_runs_and_no_tool_of_developers() -> None:
     found = payload.find_payload()
     names = {path.partition("/")[0] for path, _ in found.files}
-    assert {"click", "cffi", "pycparser", "pyroute2", "rich", "pygments"} <= names
+    assert {"archspec", "click", "cffi", "pycparser", "pyroute2", "rich", "pygments", "yaml"} <= names
     assert not {"pytest", "_pytest", "hypothesis", "mypy", "pip"} & names
     assert any(name.startswith("_cffi_backend") for name in names)
     assert all(source.is_file() for _, source in found.files)
