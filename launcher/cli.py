@@ -25,7 +25,25 @@ _ELSEWHERE = {
 }
 
 # Commands of ours in such a group: what takes a launch is no part of a package that knows none.
-_ADDED = {"abi": (("launcher.selftest", "selftest"),)}
+_ADDED = {"abi": {"selftest": ("launcher.selftest", "selftest")}}
+
+
+class ExtendedGroup(click.Group):
+    """The group of a package with commands of ours, (module, attribute) by name, imported on use."""
+
+    def __init__(self, group: click.Group, added: dict[str, tuple[str, str]]) -> None:
+        super().__init__(group.name, commands=group.commands, help=group.help)
+        self._added = added
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *self._added])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._added:
+            return super().get_command(ctx, cmd_name)
+        module, attribute = self._added[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        return command if isinstance(command, click.Command) else None
 
 
 class LazyGroup(click.Group):
@@ -39,9 +57,8 @@ class LazyGroup(click.Group):
             return super().get_command(ctx, cmd_name)
         module, attribute, _ = _ELSEWHERE[cmd_name]
         command = getattr(importlib.import_module(module), attribute)
-        if isinstance(command, click.Group):
-            for place, name in _ADDED.get(cmd_name, ()):
-                command.add_command(getattr(importlib.import_module(place), name))
+        if isinstance(command, click.Group) and cmd_name in _ADDED:
+            return ExtendedGroup(command, _ADDED[cmd_name])
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -131,9 +131,10 @@ def selftest(
 def _choose(opener: Opener | None, image: str, order: tuple[str, ...], mpi: str | None) -> _Way:
     """Judge the image; ends the command with the verdict's code where the host's MPI does not fit."""
     from mpi_abi import VerdictKind, choose_host, find_closure, judge, probe_host, probe_image
-    from mpi_abi.pmi import PmiAdvice, ask_srun, spoken_by
+    from mpi_abi.pmi import PmiAdvice, spoken_by
     from mpi_abi.report import EXIT_CODES
     from mpi_abi.rootfs import open_directory
+    from mpi_abi.srun import ask_srun
 
     with (opener or open_directory)(image) as view:
         facts = probe_image(view, program=None, environment={})

@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from .errors import AbiError
-    from .rootfs import Opener, RootView
+    from .rootfs import Opener
 
 
 @click.group()
@@ -27,6 +27,10 @@ def abi() -> None:
 @click.option("--app", "apps", multiple=True, help="One more program or library of the image to judge.")
 @click.option("--prefix", "--host", "prefixes", multiple=True, help="A host MPI to look at first.")
 @click.option("--site-prefix", "site", multiple=True, hidden=True)
+@click.option("--programs/--no-programs", default=True, help="Without APP: look for all MPI programs.")
+@click.option(
+    "--cache/--no-cache", "kept", default=True, help="Without APP: keep the answer, use a kept one."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the facts and the verdict as JSON.")
 @click.pass_obj
 def check(
@@ -37,42 +41,30 @@ def check(
     apps: tuple[str, ...],
     prefixes: tuple[str, ...],
     site: tuple[str, ...],
+    programs: bool,
+    kept: bool,
     as_json: bool,
 ) -> None:
     """Say whether the MPI of IMAGE, as APP uses it, can be replaced by this host's.
 
     APP is a path in the image, or a name to look up in the usual directories; without it the image is
-    judged as such.  Of several, each is judged, and the worst verdict counts.
+    judged as such, with all MPI programs in it.  Of several, each is judged, and the worst verdict counts.
     Exit code: 0 native, 3 translated, 4 impossible, 5 no MPI; 125 if it could not be judged.
     """
-    from . import report
+    from .asking import answer_check
     from .errors import AbiError
-    from .judging import Judge
-    from .pmi import PmiAdvice, ask_srun, spoken_by
-    from .rootfs import open_directory
 
+    names = (*app[:1], *apps)
+    order = (*_absolute(prefixes), *site)
     try:
-        with (opener or open_directory)(image) as view:
-            judge = Judge((*_absolute(prefixes), *site))
-            names: tuple[str | None, ...] = tuple(_find_program(view, name) for name in (*app[:1], *apps))
-            found = [judge.judge(view, name) for name in names or (None,)]
+        answer = answer_check(opener, image, names, order, programs=programs, kept=kept)
     except AbiError as error:
         _fail(error)
-    offered = ask_srun() if any(each.swap for each in found) else None
-    asked = os.environ.get("SLURM_MPI_TYPE", "")
-    values, lines = [], []
-    for each in found:
-        pmi = None
-        if offered is not None and each.host and each.closure and each.swap:
-            pmi = PmiAdvice(each.host.title, spoken_by(each.host, each.closure), offered, asked)
-        values.append(report.verdict_json(each.image, each.verdict, each.swap, pmi, each.node))
-        lines.append("\n".join(report.verdict_lines(each.image, each.verdict, each.swap, pmi, each.node)))
-    worst = report.worst([each.verdict.kind for each in found])
     if as_json:
-        _print_json(values[0] if len(values) == 1 else {"verdict": worst, "apps": values})
+        _print_json(answer.value)
     else:
-        click.echo("\n\n".join(lines))
-    sys.exit(report.EXIT_CODES[worst])
+        click.echo(answer.text)
+    sys.exit(answer.code)
 
 
 @abi.command()
@@ -96,6 +88,7 @@ def why(
     That is: as the image is, and with this host's MPI in the place of the image's.
     APP is a program or a library: a path in the image, or a name to look up in the usual directories.
     """
+    from .asking import find_program
     from .errors import AbiError
     from .judging import Judge
     from .rootfs import open_directory
@@ -104,7 +97,7 @@ def why(
 
     try:
         with (opener or open_directory)(image) as view:
-            judgement = Judge((*_absolute(prefixes), *site)).judge(view, _find_program(view, app))
+            judgement = Judge((*_absolute(prefixes), *site)).judge(view, find_program(view, app))
             explained = explain(view, judgement.image, judgement.swap)
     except AbiError as error:
         _fail(error)
@@ -170,13 +163,6 @@ def diff(opener: Opener | None, before: str, after: str, *, as_json: bool) -> No
 
 def _absolute(paths: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(os.path.abspath(path) for path in paths)  # noqa: PTH100 - links stay as they are named
-
-
-def _find_program(view: RootView, name: str) -> str:
-    if "/" in name:
-        return name
-    folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-    return next((f"{folder}/{name}" for folder in folders if view.is_file(f"{folder}/{name}")), name)
 
 
 def _print_json(value: object) -> None:

@@ -59,6 +59,21 @@ def is_fresh(guard: Guard, since: int) -> bool:
     return bool(guard.stamp) and int(guard.stamp.rpartition(" ")[2]) > since - 2 * _TICK
 
 
+def holds(guard: Guard) -> bool:
+    """Say whether a guard still holds, as the C core does for launches (cffi_build/core/entry.c)."""
+    if guard.kind in (GuardKind.READABLE, GuardKind.WRITABLE):
+        return os.access(guard.path, os.R_OK if guard.kind is GuardKind.READABLE else os.W_OK)
+    try:
+        # Of what is absent, a link that leads to nothing is not.
+        follow = guard.kind in (GuardKind.SAME, GuardKind.THERE)
+        status = os.stat(guard.path, follow_symlinks=follow)  # noqa: PTH116
+    except OSError as error:
+        return guard.kind is GuardKind.ABSENT and error.errno in _MISSING
+    if guard.kind in (GuardKind.SAME, GuardKind.LINK):
+        return make_stamp(status) == guard.stamp
+    return guard.kind is GuardKind.THERE
+
+
 class Recorder:
     """Collects the guards of one decision.  The first stamp of a path counts: it is the oldest."""
 

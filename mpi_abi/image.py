@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from .copies import SharedLibrary, find_copies
 from .elf import open_elf
-from .elfcache import ElfCache, file_machine
+from .elfcache import file_machine
 from .elftypes import ForeignElf
 from .errors import AbiError
 from .families import C_ROLE, matches, tables
@@ -18,6 +18,7 @@ from .libc import LibcFacts, LibcKind, probe_libc, root_machine
 from .linkedin import find_in_static, find_in_tree
 from .loader import Found, LoadedObject, Loader, Missing, Tree
 from .mpilib import MpiLibrary, identify, looks_like_mpi
+from .reads import Reads
 from .rootfs import RootView
 from .search import search
 from .users import Need, Plugin, c_first, mpi_in, needs_of, of_family, plugin_files
@@ -133,16 +134,23 @@ class _Program:
 class ImageProbe:
     """`probe_image` in two steps, for who knows the closure only after the first: fewer files are read.
 
-    The arguments are those of `probe_image`; one object is for one program.
+    The arguments are those of `probe_image`, and ``reads`` what was read for other programs in the same
+    environment; one object is for one program.
     """
 
     def __init__(
-        self, view: RootView, environment: Mapping[str, str], *, prefer: tuple[str, ...] = ()
+        self,
+        view: RootView,
+        environment: Mapping[str, str],
+        *,
+        prefer: tuple[str, ...] = (),
+        reads: Reads | None = None,
     ) -> None:
         self._view = view
         self._prefer = prefer
         self._environment = environment
-        self._elves = ElfCache()
+        self._reads = reads or Reads(view, environment)
+        self._elves = self._reads.elves
         self._users: tuple[LoadedObject, ...] = ()
         self._loader: Loader | None = None
 
@@ -154,14 +162,7 @@ class ImageProbe:
         program = self._program(path)
         elf = program.kind is ProgramKind.ELF
         interpreter = program.interpreter if elf else ""
-        loader = Loader(
-            self._view,
-            self._elves,
-            machine=program.machine,
-            interpreter=interpreter,
-            environment=self._environment,
-        )
-        self._loader = loader
+        loader = self._loader = self._reads.loader(program.machine, interpreter)
         libc = probe_libc(loader, interpreter=interpreter, names=())
         tree = loader.load(program.path, follow=self._follow if sparing else None) if elf else Tree((), ())
         facts = ImageMpiFacts(

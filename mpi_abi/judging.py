@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .closure import Closure, find_closure
+from .guards import Recorder
 from .host import HostMpi, choose_host, probe_host
 from .hostlibc import with_libc
-from .image import ImageMpiFacts, probe_image
+from .image import ImageMpiFacts, ImageProbe
 from .libc import LibcFacts
 from .node import NodeFacts, describe_node
+from .reads import Reads
 from .rootfs import RootView
+from .sharing import asked_of_image
 from .swap import Swap, make_swap
 from .verdict import Verdict, VerdictKind, judge
 
@@ -34,40 +37,59 @@ class Judgement:
 class Judge:
     """Judges programs by the MPIs of this host; ``order`` are prefixes to look at first.
 
-    Raises AbiError if such a prefix holds no MPI.
+    ``recorder`` gets guards for what is read of the host.  Raises AbiError if a prefix holds no MPI.
     """
 
-    def __init__(self, order: tuple[str, ...] = ()) -> None:
+    def __init__(self, order: tuple[str, ...] = (), *, recorder: Recorder | None = None) -> None:
         self._order = order
-        self._hosts = probe_host(prefixes=order)
+        self._recorder = recorder
+        self._hosts = probe_host(prefixes=order, recorder=recorder)
         self._closures: dict[str, Closure] = {}
         self._libc: LibcFacts | None = None
         self._node = describe_node()
 
     def judge(
-        self, view: RootView, program: str | None, *, environment: Mapping[str, str] | None = None
+        self,
+        view: RootView,
+        program: str | None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        reads: Reads | None = None,
     ) -> Judgement:
         """Judge one program (None: the image as such) in the environment that it will see.
 
+        For many programs of one image, give them all the same ``reads``, of that view and environment.
         Raises AbiError as `probe_image` does.
         """
         # Of an image's several MPIs that no program names, a launch takes the one that this host has.
         ours = tuple(dict.fromkeys(host.family for host in self._hosts))
-        facts = probe_image(view, program=program, environment=environment or {}, prefer=ours)
+        probe = ImageProbe(view, environment or {}, prefer=ours, reads=reads)
+        facts = probe.run(program, sparing=False)
         values = facts.mpi[0].values if facts.mpi else ""
         chosen = choose_host(self._hosts, facts.family, order=self._order, values=values)
         host = chosen or next(iter(self._hosts), None)
-        closure = self._closure(facts, host) if host and host.family == facts.family else None
+        closure = None
+        if host and host.family == facts.family:
+            facts, closure = self._complete(probe, facts, host)
         verdict = judge(facts, host, closure, self._node)
         swap = None
         if host and closure and verdict.kind is VerdictKind.NATIVE:
             swap = make_swap(facts, host, closure, private_dir=PRIVATE_DIR)
         return Judgement(facts, host, closure, verdict, swap, self._node)
 
-    def _closure(self, facts: ImageMpiFacts, host: HostMpi) -> Closure:
+    def _complete(
+        self, probe: ImageProbe, facts: ImageMpiFacts, host: HostMpi
+    ) -> tuple[ImageMpiFacts, Closure]:
+        """Read of the image what the host's closure asks for, and what the closure then needs."""
         path = host.c_library.path
         if path not in self._closures:
-            self._closures[path] = find_closure(host)
-        closure = with_libc(facts, host, self._closures[path], libc=self._libc)
+            # No verdict depends on device nodes, of which nothing tells when they come and go.
+            self._closures[path] = find_closure(host, devices=False, recorder=self._recorder)
+        closure = self._closures[path]
+        asked: frozenset[str] = frozenset()
+        while more := asked_of_image(facts, host, closure) - asked:
+            asked |= more
+            facts = probe.complete(facts, asked, whole_libc=True)
+        closure = with_libc(facts, host, closure, libc=self._libc, recorder=self._recorder)
         self._libc = closure.libc or self._libc
-        return closure
+        return facts, closure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .image import ImageMpiFacts
@@ -21,7 +22,27 @@ EXIT_CODES = {
     VerdictKind.NO_MPI: 5,
 }
 _MOST_EVIDENCE = 10
+_MOST_CLOSED = 5
 _BEST_FIRST = (VerdictKind.NO_MPI, VerdictKind.NATIVE, VerdictKind.TRANSLATED, VerdictKind.IMPOSSIBLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program (or plugin) of an image, with the verdict; None where ``problem`` says why there is none."""
+
+    path: str
+    verdict: Verdict | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """An image's MPI programs; the other fields are those of `programs.ProgramsFound`."""
+
+    judged: tuple[Program, ...]
+    left_out: int = 0
+    closed: tuple[str, ...] = ()
+    ended: bool = False
 
 
 def worst(kinds: Sequence[VerdictKind]) -> VerdictKind:
@@ -78,10 +99,7 @@ def verdict_json(
     """The same as a value for `json.dumps`."""
     return {
         "verdict": verdict.kind,
-        "reasons": [
-            {"code": r.code, "text": r.text, "evidence": list(r.evidence), "hint": r.hint}
-            for r in verdict.reasons
-        ],
+        "reasons": _reasons_json(verdict),
         "program": image.program,
         "kind": image.kind,
         "machine": image.machine,
@@ -99,6 +117,65 @@ def verdict_json(
         "pmi": pmi_json(pmi) if pmi is not None else None,
         "swap": swap_json(swap) if swap is not None else None,
     }
+
+
+def programs_lines(programs: Programs, image: Verdict) -> list[str]:
+    """An image's programs for people: the verdict of each, and reasons where these are not the image's."""
+    known = {(reason.code, reason.text) for reason in image.reasons}
+    count = len(programs.judged) + programs.left_out
+    lines = [f"programs: {count or 'none'} that need{'s' if count < 2 else ''} MPI"]
+    for each in programs.judged:
+        path = _shown(each.path)
+        if each.verdict is None:
+            lines.append(f"    {'not judged':<12}{path}: {_shown(each.problem)}")
+            continue
+        lines.append(f"    {each.verdict.kind.name:<12}{path}")
+        if each.verdict.kind is not image.kind or each.verdict.kind is not VerdictKind.NATIVE:
+            more = [reason for reason in each.verdict.reasons if (reason.code, reason.text) not in known]
+            lines += [f"        {reason.code}: {_shown(reason.text)}" for reason in more]
+    if programs.left_out:
+        lines.append(f"    and {programs.left_out} more, which were not judged: name them by --app")
+    if programs.closed:
+        some = ", ".join(_shown(path) for path in programs.closed[:_MOST_CLOSED])
+        more_of_them = len(programs.closed) - _MOST_CLOSED
+        lines.append(
+            f"    not looked into: {some}" + (f" and {more_of_them} more" if more_of_them > 0 else "")
+        )
+    if programs.ended:
+        lines.append("    the image holds too many files: the search for programs ended early")
+    return lines
+
+
+def programs_json(programs: Programs) -> dict[str, Any]:
+    """The same as a value for `json.dumps`."""
+    return {
+        "programs": [
+            {
+                "program": each.path,
+                "verdict": each.verdict.kind if each.verdict else None,
+                "reasons": _reasons_json(each.verdict) if each.verdict else [],
+                "image_library": each.verdict.image_library if each.verdict else "",
+                "host_library": each.verdict.host_library if each.verdict else "",
+                "problem": each.problem,
+            }
+            for each in programs.judged
+        ],
+        "programs_left_out": programs.left_out,
+        "programs_closed": list(programs.closed),
+        "programs_ended": programs.ended,
+    }
+
+
+def _reasons_json(verdict: Verdict) -> list[dict[str, Any]]:
+    return [
+        {"code": r.code, "text": r.text, "evidence": list(r.evidence), "hint": r.hint}
+        for r in verdict.reasons
+    ]
+
+
+def _shown(text: str) -> str:
+    """A text with names from an image, fit for a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def pmi_json(pmi: PmiAdvice) -> dict[str, Any]:

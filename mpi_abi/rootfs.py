@@ -145,6 +145,11 @@ class RootView:
             self._record_turns(self.recorder, walk)
             self.recorder.same(self._guard_path(walk), status)
 
+    def guard(self, real: str, status: os.stat_result) -> None:
+        """Guard what is at a container path without links, which whoever walks has asked for its status."""
+        if self.recorder is not None and not self._is_sealed(real):
+            self.recorder.same(self._guarded_place(real), status)
+
     def link_text(self, path: str) -> str | None:
         """What a symbolic link at a path without links on the way says; None where there is no link."""
         return self._link_text(path)

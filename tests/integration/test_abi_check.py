@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from launching import HELLO, Image, bareboat
+from launching import HELLO, Image, Run
+from launching import bareboat as run_bareboat
 
 from slurm.testbed.wheels import get_wheel
 
 SERVER = "/usr/bin/squashfuse_ll"
+
+
+def bareboat(*arguments: object, cwd: Path | str = "/", cache: Path | str = "", **more: Any) -> Run:
+    """Run the command with answers kept in ``cache``, by default nowhere."""
+    return run_bareboat(*arguments, cwd=cwd, XDG_CACHE_HOME=str(cache or "/dev/null"), **more)
 
 
 @pytest.fixture(scope="session")
@@ -117,3 +124,23 @@ def test_what_cannot_be_opened_is_told_once(packed: Path, tmp_path: Path) -> Non
         "bareboat: hint: give the program's path in the image\n"
     )
     assert servers_of(packed) == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "file"])
+def test_a_kept_answer_is_the_same_and_needs_no_server(
+    image: Image, packed: Path, tmp_path: Path, kind: str
+) -> None:
+    name = packed if kind == "file" else image("deb13-mpich")
+    first = bareboat("abi", "check", "--json", name, cache=tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    value = json.loads(first.stdout)
+    assert value["verdict"] == value["worst"] == "native"
+    assert HELLO in [each["program"] for each in value["programs"]]
+    [kept] = (tmp_path / "bareboat/abi").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    # Asked with a server that does not exist, only the kept answer can be given.
+    config = {"BAREBOAT_CONFIG": config_naming(tmp_path, "/no/such")}
+    again = bareboat("abi", "check", "--json", name, cache=tmp_path, **config)
+    assert (again.returncode, again.stdout, again.stderr) == (0, first.stdout, "")
+    anew = bareboat("abi", "check", "--no-cache", name, cache=tmp_path, **config)
+    assert anew.returncode == (125 if kind == "file" else 0)

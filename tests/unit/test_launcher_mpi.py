@@ -9,7 +9,8 @@ from launcher.mpi import lonely_ranks
 from mpi_abi import Closure, HostMpi
 from mpi_abi.closure import ClosureFile
 from mpi_abi.mpilib import MpiLibrary
-from mpi_abi.pmi import PmiAdvice, parse_types, spoken_by
+from mpi_abi.pmi import PmiAdvice, spoken_by
+from mpi_abi.srun import parse_types
 from slurm.step import read_step
 
 
