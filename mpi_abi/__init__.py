@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .closure import Closure, find_closure
+    from .closure import Closure, find_closure, with_exports
     from .errors import AbiError
     from .guards import Guard, GuardKind, Recorder
     from .host import HostMpi, choose_host, probe_host
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .node import NodeFacts, probe_node
     from .reasons import Code, Reason
     from .rootfs import RootView
-    from .sharing import asked_of_image
+    from .sharing import asked_of_image, used_too
     from .swap import Action, Cover, EnvironmentChange, Swap, make_swap
     from .verdict import Verdict, VerdictKind, judge
 
@@ -48,6 +48,8 @@ __all__ = [
     "probe_host",
     "probe_image",
     "probe_node",
+    "used_too",
+    "with_exports",
     "with_libc",
 ]
 
@@ -55,6 +57,7 @@ __all__ = [
 _PLACES = {
     "Closure": "closure",
     "find_closure": "closure",
+    "with_exports": "closure",
     "AbiError": "errors",
     "Guard": "guards",
     "GuardKind": "guards",
@@ -74,6 +77,7 @@ _PLACES = {
     "Reason": "reasons",
     "RootView": "rootfs",
     "asked_of_image": "sharing",
+    "used_too": "sharing",
     "Action": "swap",
     "Cover": "swap",
     "EnvironmentChange": "swap",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 
@@ -100,6 +100,17 @@ def find_closure(
     Raises AbiError if a library of it is damaged.
     """
     return _Search(host, root, recorder, devices=devices).run()
+
+
+def with_exports(closure: Closure, image: Collection[str]) -> Closure:
+    """Add the symbols of libraries without versions that the program uses, too: ``image`` are sonames."""
+    elves = ElfCache()
+
+    def full(item: ClosureFile) -> ClosureFile:
+        known = item.plugin or item.exports or item.versions_defined or item.soname not in image
+        return item if known else replace(item, exports=elves.exports(item.path))
+
+    return replace(closure, files=tuple(full(item) for item in closure.files))
 
 
 class _Search:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from .copies import SharedLibrary, find_copies
+from .copies import SharedLibrary, find_copies, find_early
 from .elf import open_elf
 from .elfcache import file_machine
 from .elftypes import ForeignElf
@@ -61,6 +61,7 @@ class ImageMpiFacts:
     libraries that the program and its own libraries need, ``markers`` the objects of Fortran's constants that
     they define themselves, for their MPI to know by the address; ``holder`` is the file that an MPI is linked
     into; ``plugins`` are files that the program opens by the table, whose ``needs`` count like its own.
+    ``early`` are libraries (name -> path without links) that an RPATH finds for the MPI's own needs.
     """
 
     program: str
@@ -83,6 +84,7 @@ class ImageMpiFacts:
     markers: frozenset[str] = frozenset()
     holder: str = ""
     plugins: tuple[str, ...] = ()
+    early: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def other_families(self) -> tuple[str, ...]:
@@ -216,8 +218,12 @@ class ImageProbe:
             interpreter = facts.interpreter if facts.kind is ProgramKind.ELF else ""
             asked = None if whole_libc else names
             libc = probe_libc(loader, interpreter=interpreter, names=asked, tree=facts.tree)
-        shared = tuple(find_copies(loader, facts.tree, self._users, names)) if facts.mpi else ()
-        return replace(facts, libc=libc, shared=shared)
+        if not facts.mpi:
+            return replace(facts, libc=libc, shared=(), early={})
+        replaced = {item.real for item in facts.mpi}
+        shared = tuple(find_copies(loader, facts.tree, self._users, replaced, names))
+        early = find_early(loader, facts.tree, replaced, names)
+        return replace(facts, libc=libc, shared=shared, early=early)
 
     def _follow(self, chain: tuple[LoadedObject, ...], name: str) -> bool:
         """Whether the program's own tree goes on through ``name``, which the first of ``chain`` needs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .closure import Closure, find_closure
+from .closure import Closure, find_closure, with_exports
 from .guards import Recorder
 from .host import HostMpi, choose_host, probe_host
 from .hostlibc import with_libc
@@ -14,7 +14,7 @@ from .libc import LibcFacts
 from .node import NodeFacts, describe_node
 from .reads import Reads
 from .rootfs import RootView
-from .sharing import asked_of_image
+from .sharing import asked_of_image, used_too
 from .swap import Swap, make_swap
 from .verdict import Verdict, VerdictKind, judge
 
@@ -90,6 +90,7 @@ class Judge:
         while more := asked_of_image(facts, host, closure) - asked:
             asked |= more
             facts = probe.complete(facts, asked, whole_libc=True)
+        closure = with_exports(closure, used_too(facts))
         closure = with_libc(facts, host, closure, libc=self._libc, recorder=self._recorder)
         self._libc = closure.libc or self._libc
         return facts, closure

@@ -251,7 +251,7 @@ class Loader:
                     return path
         return best
 
-    def _lists(self, chain: tuple[LoadedObject, ...]) -> Iterator[tuple[Found, _Places]]:
+    def lists(self, chain: tuple[LoadedObject, ...]) -> Iterator[tuple[Found, _Places]]:
         """The lists of directories before the table, as (rule, (whose, directory)...)."""
         asker = chain[0] if chain else None
         if asker is None or not asker.facts.runpath:
@@ -280,7 +280,7 @@ class Loader:
             usable = path.startswith("/") and self._usable(path)
             self._note(Found.PATH, "", path, "found" if usable else "")
             return (path, Found.PATH) if usable else None
-        for how, dirs in self._lists(chain):
+        for how, dirs in self.lists(chain):
             if there := self._in_dirs(name, how, dirs):
                 return there, how
         # DF_1_NODEFLIB: not even by way of the table.

@@ -84,7 +84,16 @@ def asked_of_image(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> fro
 
     brought = _reach(image, host, closure, stop={*kept, *open_ones}, left=left)
     names = {name for item in brought.values() for name in (*item.needed, *item.versions_needed)}
-    return frozenset(names & (open_ones | known | tables().libc))
+    # What is brought in any case: the program may use it as well, or find the image's by an RPATH.
+    certain = {item.soname for item in brought.values() if not item.plugin}
+    if not any(item.facts.rpath for item in image.tree.objects):
+        certain &= {item.facts.soname for item in image.tree.objects}
+    return frozenset(names & (open_ones | known | tables().libc) | certain)
+
+
+def used_too(image: ImageMpiFacts) -> frozenset[str]:
+    """The sonames of libraries that the program needs something of, and a host's MPI perhaps as well."""
+    return frozenset(copy.soname for copy in image.shared if copy.required)
 
 
 def _reach(
@@ -134,7 +143,9 @@ def _serves(copy: SharedLibrary, item: ClosureFile, closure: Closure) -> bool:
 
 
 def _lacking(copy: SharedLibrary, item: ClosureFile) -> tuple[str, ...]:
-    """What the program needs of a library and the host's copy does not have."""
+    """What the program needs of a library and the host's copy does not have (`with_exports`)."""
+    if not copy.versions and not item.exports:
+        return ()
     has = item.versions_defined if copy.versions else item.exports
     return tuple(sorted(copy.required - has))
 

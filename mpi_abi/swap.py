@@ -114,6 +114,9 @@ def _path_covers(image: ImageMpiFacts, host: HostMpi, sharing: Sharing) -> Itera
         name = item.facts.soname or item.name.rpartition("/")[2]
         if loaded_by_path(item.how) and item.real not in replaced and name in brought:
             yield Cover(brought[name].path, item.real, f"the program finds its own {name} by {item.how}")
+    for name, real in image.early.items():
+        if name in brought and real not in replaced:
+            yield Cover(brought[name].path, real, f"the program's RPATH finds the image's {name} for the MPI")
 
 
 def _directory_covers(closure: Closure, sharing: Sharing, private_dir: str) -> Iterator[Cover]:

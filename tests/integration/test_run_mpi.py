@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from abi_toolbox import compile_c
+from abi_toolbox import HOST_LIBS, compile_c
 from launching import HELLO, Image, bareboat, out
 
 
@@ -66,3 +66,36 @@ def test_what_is_replaced_is_said_on_demand(mpich: Path) -> None:
         "bareboat: the host's MPI takes the place of the image's: "
     )
     assert re.fullmatch(r"MPICH 4\.2\.1 \(.*\) -> MPICH 4\.0\.2 \(.*\)", said)
+
+
+def test_a_programs_rpath_does_not_mix_the_images_libraries_into_the_hosts_mpi(
+    mpich: Path, tmp_path: Path
+) -> None:
+    """It names the directory where the image has another MPI and UCX; the loader looks there first."""
+    source = """
+    #include <stdio.h>
+    #include <string.h>
+    int MPI_Init(int *, char ***);
+    int MPI_Finalize(void);
+    int main(int c, char **v) {
+        char line[4096];
+        MPI_Init(&c, &v);
+        FILE *maps = fopen("/proc/self/maps", "r");
+        while (fgets(line, sizeof line, maps))
+            if (strstr(line, "/libuc") || strstr(line, "/libmpi"))
+                fputs(line, stdout);
+        return MPI_Finalize();
+    }
+    """
+    library = mpich / "usr/lib/x86_64-linux-gnu/libmpich.so.12"
+    options = (str(library), "-Wl,--allow-shlib-undefined")
+    rpath = "-Wl,--disable-new-dtags,-rpath,/usr/lib/x86_64-linux-gnu"
+    plain = compile_c(tmp_path / "plain", source, *options)
+    program = compile_c(tmp_path / "rpath", source, *options, rpath)
+
+    def inodes(path: Path) -> set[int]:
+        """What is mapped, whatever it is called: covers have the names of what they cover."""
+        return {int(line.split()[4]) for line in out(bareboat("run", mpich, "--", path)).splitlines()}
+
+    names = ("libmpich.so.12", "libucp.so.0", "libuct.so.0", "libucs.so.0", "libucm.so.0")
+    assert inodes(program) == inodes(plain) >= {(HOST_LIBS / name).stat().st_ino for name in names}
