@@ -17,7 +17,7 @@ from .errors import AbiError
 from .mpilib import looks_like_mpi
 from .rootfs import RootView
 
-MOST_PROGRAMS = 1000
+MOST_PROGRAMS = 250
 MOST_FILES = 1_000_000
 _MOST_NAMESAKES = 64
 """Of programs that are judged, of files that are looked at, of libraries with one name."""
