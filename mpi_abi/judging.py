@@ -86,7 +86,8 @@ class Judge:
             # No verdict depends on device nodes, of which nothing tells when they come and go.
             self._closures[path] = find_closure(host, devices=False, recorder=self._recorder)
         closure = self._closures[path]
-        asked: frozenset[str] = frozenset()
+        asked = asked_of_image(facts, host, closure)
+        facts = probe.complete(facts, asked, whole_libc=True)
         while more := asked_of_image(facts, host, closure) - asked:
             asked |= more
             facts = probe.complete(facts, asked, whole_libc=True)
