@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from launcher.config import SiteConfig
     from mpi_abi.rootfs import RootView
 
 # Command: (module, attribute, what its line in the help says).  Imported when it is asked for: each of these
@@ -98,7 +99,7 @@ def bareboat(context: click.Context) -> None:
     """
     context.obj = _open_image
     # click asks for a default when it needs one: only then is the configuration read.
-    known = {"site": _configured_prefixes}
+    known = {"site": lambda: _configured().mpi_prefixes, "site_only": lambda: not _configured().mpi_search}
     context.default_map = {"abi": dict.fromkeys(("check", "host", "selftest", "why"), known)}
 
 
@@ -109,12 +110,12 @@ def _open_image(name: str) -> AbstractContextManager[RootView]:
     return open_view(name, environment=os.environ, cwd=_cwd())
 
 
-def _configured_prefixes() -> tuple[str, ...]:
-    """The prefixes of the host's MPIs that the site's configuration names."""
+def _configured() -> SiteConfig:
+    """What the site's configuration says, for the groups of packages that may not know the launcher."""
     from launcher.config import find_config, read_config
 
     path, asked = find_config(os.environ)
-    return read_config(path, required=asked).mpi_prefixes
+    return read_config(path, required=asked)
 
 
 def _without_dashes(

@@ -65,6 +65,7 @@ class SiteConfig:
     network_types: tuple[str, ...] = NETWORK_TYPES
     mpi_mode: MpiMode = MpiMode.AUTO
     mpi_prefixes: tuple[str, ...] = ()
+    mpi_search: bool = True
     allow_singletons: bool = False
     announce: bool = False
     squashfuse: str = ""
@@ -243,7 +244,13 @@ def _mode(value: object) -> MpiMode:
 
 _KEYS: dict[str, dict[str, Callable[[object], object]]] = {
     "view": {**{view.value: _boolean for view in View}, "mounts": _mounts, "network-types": _types},
-    "mpi": {"mode": _mode, "prefixes": _paths, "allow-singletons": _boolean, "announce": _boolean},
+    "mpi": {
+        "mode": _mode,
+        "prefixes": _paths,
+        "search": _boolean,
+        "allow-singletons": _boolean,
+        "announce": _boolean,
+    },
     "image": {"squashfuse": _path},
     "environment": {"pass": _names, "deny": _names},
     "limits": {"mounts": _count},
@@ -255,6 +262,7 @@ _FIELDS = {
     "view.network-types": "network_types",
     "mpi.mode": "mpi_mode",
     "mpi.prefixes": "mpi_prefixes",
+    "mpi.search": "mpi_search",
     "mpi.allow-singletons": "allow_singletons",
     "mpi.announce": "announce",
     "image.squashfuse": "squashfuse",

@@ -240,7 +240,8 @@ def _check_mpi(environment: Mapping[str, str], option: str | None) -> Check:
 
     path, asked = find_config(environment, option=option)
     try:
-        hosts = mpi_abi.probe_host(prefixes=read_config(path, required=asked).mpi_prefixes)
+        config = read_config(path, required=asked)
+        hosts = mpi_abi.probe_host(prefixes=config.mpi_prefixes, search=config.mpi_search)
     except (BareboatError, mpi_abi.AbiError) as error:
         return Check("host MPI", Status.FAILED, str(error), error.hint)
     if hosts:

@@ -61,6 +61,7 @@ def to_json(plan: Plan) -> str:
             "image_library": plan.mpi.image_library,
             "host_library": plan.mpi.host_library,
             "reasons": plan.mpi.reasons,
+            "codes": plan.mpi.codes,
             "swap": plan.mpi.swap.summary if plan.mpi.swap else None,
         },
         "notes": plan.notes,

@@ -79,7 +79,7 @@ def _decide(
     facts = probe.run(program or None)
     if facts.other_families and facts.source is mpi_abi.MpiSource.SEARCH:
         # The image holds several and the program names none: the one that this host has is the one to take.
-        hosts = mpi_abi.probe_host(prefixes=config.mpi_prefixes, recorder=recorder)
+        hosts = _hosts(config, recorder)
         ours = tuple(dict.fromkeys(host.family for host in hosts))
         probe = mpi_abi.ImageProbe(view, environment, prefer=ours)
         facts = probe.run(program or None)
@@ -90,7 +90,7 @@ def _decide(
     kinds = mpi_abi.VerdictKind
     if verdict.kind is kinds.NO_MPI:
         return _decision(mode, verdict, facts)
-    forced = verdict.kind is kinds.IMPOSSIBLE and mode is MpiMode.FORCE
+    forced = verdict.kind is not kinds.NATIVE and mode is MpiMode.FORCE
     if host is None or closure is None or not (verdict.kind is kinds.NATIVE or forced):
         raise refusal(verdict, image)
     swap = mpi_abi.make_swap(facts, host, closure, private_dir=MPI_DIR)
@@ -136,7 +136,7 @@ def _complete(
     """
     import mpi_abi
 
-    if host is None or closure is None or facts.family != host.family:
+    if host is None or closure is None:
         return facts, closure
     asked: frozenset[str] = frozenset()
     while more := mpi_abi.asked_of_image(facts, host, closure) - asked:
@@ -171,6 +171,7 @@ def _merge(decisions: Sequence[MpiDecision]) -> MpiDecision:
     return replace(
         first,
         reasons=tuple(dict.fromkeys(reason for decision in swapped for reason in decision.reasons)),
+        codes=tuple(dict.fromkeys(code for decision in swapped for code in decision.codes)),
         warning="; ".join(dict.fromkeys(decision.warning for decision in swapped if decision.warning)),
         swap=replace(swaps[0], covers=covers, environment=changes),
     )
@@ -180,11 +181,18 @@ def _find_host(facts: ImageMpiFacts, config: SiteConfig, recorder: Recorder | No
     """Find the host's MPI of the image's family; where there is none, any, for the verdict to name it."""
     import mpi_abi
 
-    prefixes = config.mpi_prefixes
-    hosts = mpi_abi.probe_host(prefixes=prefixes, family=facts.family, recorder=recorder)
+    hosts = _hosts(config, recorder, family=facts.family)
     values = facts.mpi[0].values if facts.mpi else ""
-    chosen = mpi_abi.choose_host(hosts, facts.family, order=prefixes, values=values)
-    return chosen or next(iter(mpi_abi.probe_host(prefixes=prefixes, recorder=recorder)), None)
+    chosen = mpi_abi.choose_host(hosts, facts.family, order=config.mpi_prefixes, values=values)
+    return chosen or next(iter(_hosts(config, recorder)), None)
+
+
+def _hosts(config: SiteConfig, recorder: Recorder | None, *, family: str = "") -> tuple[HostMpi, ...]:
+    import mpi_abi
+
+    return mpi_abi.probe_host(
+        prefixes=config.mpi_prefixes, search=config.mpi_search, family=family, recorder=recorder
+    )
 
 
 def refusal(verdict: Verdict, image: str) -> BareboatError:
@@ -213,6 +221,7 @@ def _decision(mode: MpiMode, verdict: Verdict, facts: ImageMpiFacts) -> MpiDecis
         image_library=verdict.image_library,
         host_library=verdict.host_library,
         reasons=tuple(reason.text for reason in verdict.reasons),
+        codes=tuple(reason.code.value for reason in verdict.reasons),
         libraries=(facts.interpreter, *(item.real for item in facts.tree.objects[1:]))
         if facts.tree.objects
         else (),

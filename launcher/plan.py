@@ -41,8 +41,8 @@ class MpiDecision:
     """What was decided about MPI.
 
     ``verdict`` is "" where nothing was judged; ``swap`` is None where the program gets what the image has;
-    ``reasons`` are those of the verdict; ``warning`` says what a forced swap risks; ``libraries`` are the
-    image's loader and the files that it finds for the program.
+    ``reasons`` are those of the verdict and ``codes`` their names; ``warning`` says what a forced swap risks;
+    ``libraries`` are the image's loader and the files that it finds for the program.
     """
 
     mode: MpiMode
@@ -53,6 +53,7 @@ class MpiDecision:
     warning: str = ""
     swap: Swap | None = None
     libraries: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class _Steps:
 @click.option("--mpi", metavar="TYPE", help="srun's --mpi (default: what the host's MPI speaks).")
 @click.option("--prefix", "--host", "prefixes", multiple=True, help="A host MPI to look at first.")
 @click.option("--site-prefix", "site", multiple=True, hidden=True)
+@click.option("--site-only", is_flag=True, hidden=True)
 @click.option(
     "--dir", "place", metavar="DIR", help="Where the program is put; all nodes see it (default: home)."
 )
@@ -91,6 +92,7 @@ def selftest(
     mpi: str | None,
     prefixes: tuple[str, ...],
     site: tuple[str, ...],
+    site_only: bool,
     place: str | None,
     limit: float,
     srun_options: tuple[str, ...],
@@ -113,7 +115,8 @@ def selftest(
     image = os.path.abspath(image)  # noqa: PTH100 (an image is a name; links in it stay)
     client = Client(os.environ, srun_options=srun_options, salloc_options=salloc_options)
     try:
-        way = _choose(opener, image, (*map(os.path.abspath, prefixes), *site), mpi)
+        hosts = (*map(os.path.abspath, prefixes), *site)
+        way = _choose(opener, image, hosts, mpi, search=not site_only)
         with stop_on_signals(), _programs(way.host, place) as programs:
             evidence = _gather(client, image, programs, way.mpi, nodes=nodes, ranks=ranks, limit=limit)
     except (AbiError, BenchError, BareboatError) as error:
@@ -128,7 +131,9 @@ def selftest(
     sys.exit(FAILED if any(one.outcome is Outcome.FAILS for one in findings) else 0)
 
 
-def _choose(opener: Opener | None, image: str, order: tuple[str, ...], mpi: str | None) -> _Way:
+def _choose(
+    opener: Opener | None, image: str, order: tuple[str, ...], mpi: str | None, *, search: bool
+) -> _Way:
     """Judge the image; ends the command with the verdict's code where the host's MPI does not fit."""
     from mpi_abi import VerdictKind, choose_host, find_closure, judge, probe_host, probe_image
     from mpi_abi.pmi import PmiAdvice, spoken_by
@@ -138,7 +143,7 @@ def _choose(opener: Opener | None, image: str, order: tuple[str, ...], mpi: str 
 
     with (opener or open_directory)(image) as view:
         facts = probe_image(view, program=None, environment={})
-    hosts = probe_host(prefixes=order)
+    hosts = probe_host(prefixes=order, search=search)
     values = facts.mpi[0].values if facts.mpi else ""
     host = choose_host(hosts, facts.family, order=order, values=values)
     closure = find_closure(host) if host else None

@@ -21,26 +21,27 @@ def answer_check(
     names: tuple[str, ...],
     order: tuple[str, ...],
     *,
+    search: bool = True,
     programs: bool = True,
     kept: bool = True,
 ) -> Answer:
     """Judge the programs ``names`` of an image, or the image as such and, with ``programs``, all of its.
 
     Only of an image as such is the answer kept (with ``kept``), or a kept one given.  ``order`` are prefixes
-    of this host's MPIs.  Raises AbiError where it cannot be judged.
+    of this host's MPIs, and without ``search`` all there is of them.  Raises AbiError where it cannot be judged.
     """
     if names or not kept:
-        return _find(opener, image, names, order, Recorder(), programs=programs)[0]
+        return _find(opener, image, names, order, Recorder(), search=search, programs=programs)[0]
     place = Kept(cache_directory(os.environ))
     path = os.path.abspath(image)  # noqa: PTH100 - links stay as they are named
-    question = describe_question(path, order, os.environ, programs=programs)
+    question = describe_question(path, order, os.environ, search=search, programs=programs)
     known = _recall(place, question)
     if known is not None:
         return known
     since, recorder = time.time_ns(), Recorder()
     recorder.same(path)
     guard_package(recorder)
-    answer, srun = _find(opener, image, names, order, recorder, programs=programs)
+    answer, srun = _find(opener, image, names, order, recorder, search=search, programs=programs)
     content: dict[str, Any] = {"text": answer.text, "value": answer.value, "code": answer.code}
     place.keep(question, content | {"offered": None if srun is None else list(srun)}, recorder, since)
     return answer
@@ -63,6 +64,7 @@ def _find(
     order: tuple[str, ...],
     recorder: Recorder,
     *,
+    search: bool,
     programs: bool,
 ) -> tuple[Answer, tuple[str, ...] | None]:
     """The answer, and what srun offers if it was asked."""
@@ -72,7 +74,7 @@ def _find(
 
     with (opener or open_directory)(image) as view:
         view.recorder = recorder
-        judge = Judge(order, recorder=recorder)
+        judge = Judge(order, search=search, recorder=recorder)
         if names:
             checked = check_programs(view, judge, [find_program(view, name) for name in names])
         else:

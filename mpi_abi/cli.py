@@ -31,6 +31,7 @@ def abi() -> None:
 @click.option(
     "--cache/--no-cache", "kept", default=True, help="Without APP: keep the answer, use a kept one."
 )
+@click.option("--site-only", is_flag=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the facts and the verdict as JSON.")
 @click.pass_obj
 def check(
@@ -43,6 +44,7 @@ def check(
     site: tuple[str, ...],
     programs: bool,
     kept: bool,
+    site_only: bool,
     as_json: bool,
 ) -> None:
     """Say whether the MPI of IMAGE, as APP uses it, can be replaced by this host's.
@@ -57,7 +59,9 @@ def check(
     names = (*app[:1], *apps)
     order = (*_absolute(prefixes), *site)
     try:
-        answer = answer_check(opener, image, names, order, programs=programs, kept=kept)
+        answer = answer_check(
+            opener, image, names, order, search=not site_only, programs=programs, kept=kept
+        )
     except AbiError as error:
         _fail(error)
     if as_json:
@@ -72,15 +76,17 @@ def check(
 @click.argument("app")
 @click.option("--prefix", "--host", "prefixes", multiple=True, help="A host MPI to look at first.")
 @click.option("--site-prefix", "site", multiple=True, hidden=True)
+@click.option("--site-only", is_flag=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print every step as JSON.")
 @click.pass_obj
 def why(
     opener: Opener | None,
     image: str,
     app: str,
+    *,
     prefixes: tuple[str, ...],
     site: tuple[str, ...],
-    *,
+    site_only: bool,
     as_json: bool,
 ) -> None:
     """Show where the loader looks for what APP of IMAGE needs, and what it finds, before and after the swap.
@@ -97,7 +103,8 @@ def why(
 
     try:
         with (opener or open_directory)(image) as view:
-            judgement = Judge((*_absolute(prefixes), *site)).judge(view, find_program(view, app))
+            judge = Judge((*_absolute(prefixes), *site), search=not site_only)
+            judgement = judge.judge(view, find_program(view, app))
             explained = explain(view, judgement.image, judgement.swap)
     except AbiError as error:
         _fail(error)
@@ -112,8 +119,9 @@ def why(
     "--prefix", "--host", "prefixes", multiple=True, help="Another directory of an MPI, e.g. of a wheel."
 )
 @click.option("--site-prefix", "site", multiple=True, hidden=True)
+@click.option("--site-only", is_flag=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def host(prefixes: tuple[str, ...], site: tuple[str, ...], *, as_json: bool) -> None:
+def host(prefixes: tuple[str, ...], site: tuple[str, ...], *, site_only: bool, as_json: bool) -> None:
     """List the MPIs of this host, best first within a family, and which one BAREBOAT_MPI=auto takes.
 
     Each is asked for its version in a process of its own.
@@ -123,7 +131,9 @@ def host(prefixes: tuple[str, ...], site: tuple[str, ...], *, as_json: bool) -> 
     from .inventory import take_stock
 
     try:
-        inventory = take_stock(prefixes=_absolute(prefixes), site=site, environment=os.environ)
+        inventory = take_stock(
+            prefixes=_absolute(prefixes), site=site, search=not site_only, environment=os.environ
+        )
     except AbiError as error:
         _fail(error)
     if as_json:

@@ -81,6 +81,7 @@ def probe_host(
     prefixes: tuple[str, ...] = (),
     optional: tuple[str, ...] = (),
     family: str = "",
+    search: bool = True,
     recorder: Recorder | None = None,
     problems: list[str] | None = None,
     root: str = "/",
@@ -92,6 +93,7 @@ def probe_host(
             absolute.
         family: look only for this one, "" for all.
         optional: more of them, which may hold no MPI.
+        search: look also where the loader does, and at the known places.
         recorder: gets guards for what is read.
         problems: gets a line for each file that looks like an MPI's and cannot be read.
         root: where the host's files are.
@@ -113,7 +115,8 @@ def probe_host(
             )
         problems += bad
         _place(places, found)
-    _place(places, _identified(loader, _known_paths(loader), problems))
+    if search:
+        _place(places, _identified(loader, _known_paths(loader), problems))
     hosts = []
     for libraries in places.values():
         for item in libraries.values():

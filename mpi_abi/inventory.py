@@ -69,13 +69,18 @@ class Inventory:
 
 
 def take_stock(
-    *, prefixes: tuple[str, ...] = (), site: tuple[str, ...] = (), environment: Mapping[str, str]
+    *,
+    prefixes: tuple[str, ...] = (),
+    site: tuple[str, ...] = (),
+    search: bool = True,
+    environment: Mapping[str, str],
 ) -> Inventory:
     """Find and describe the MPIs of this host.
 
     Args:
         prefixes: directories to look at beside those that a launch knows.
         site: prefixes of the site's configuration.
+        search: whether a launch looks elsewhere, too (`probe_host`).
         environment: of whoever asks, for an active virtual environment.
 
     Raises AbiError if one of ``prefixes`` holds no MPI.
@@ -83,7 +88,7 @@ def take_stock(
     problems: list[str] = []
     active = tuple(environment[name] for name in ENVIRONMENTS if environment.get(name, "").startswith("/"))
     hosts = probe_host(prefixes=prefixes, optional=(*site, *active), problems=problems)
-    launched = probe_host(optional=site)
+    launched = probe_host(optional=site, search=search)
     known = {host.c_library.real for host in launched}
     entries = tuple(_describe(host, launched, known, site) for host in hosts)
     empty = [prefix for prefix in site if not any(_below(host, prefix) for host in launched)]

@@ -35,15 +35,18 @@ class Judgement:
 
 
 class Judge:
-    """Judges programs by the MPIs of this host; ``order`` are prefixes to look at first.
+    """Judges programs by the MPIs of this host.
 
+    ``order`` are prefixes to look at first, and without ``search`` the only ones.
     ``recorder`` gets guards for what is read of the host.  Raises AbiError if a prefix holds no MPI.
     """
 
-    def __init__(self, order: tuple[str, ...] = (), *, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self, order: tuple[str, ...] = (), *, search: bool = True, recorder: Recorder | None = None
+    ) -> None:
         self._order = order
         self._recorder = recorder
-        self._hosts = probe_host(prefixes=order, recorder=recorder)
+        self._hosts = probe_host(prefixes=order, search=search, recorder=recorder)
         self._closures: dict[str, Closure] = {}
         self._libc: LibcFacts | None = None
         self._node = describe_node()

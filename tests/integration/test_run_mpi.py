@@ -10,6 +10,8 @@ import pytest
 from abi_toolbox import HOST_LIBS, compile_c
 from launching import HELLO, Image, bareboat, out
 
+from slurm.testbed.wheels import get_wheel
+
 
 @pytest.mark.parametrize(
     ("name", "library"), [("deb13-mpich", "MPICH Version: 4.0.2"), ("deb13-openmpi", "Open MPI v4.1.4")]
@@ -49,6 +51,25 @@ def test_force_swaps_all_the_same_and_warns(mpich: Path, newer: Path) -> None:
     assert done.stderr.startswith("bareboat: warning: the host's MPI does not fit and is used all the same: ")
     assert "undefined symbol: MPI_Remove_error_class" in done.stderr
     assert done.returncode == 127
+
+
+def test_one_of_another_family_is_refused_unless_forced(image: Image, tmp_path: Path) -> None:
+    wheel = get_wheel("mpich")
+    (tmp_path / "site.toml").write_text(f'[mpi]\nprefixes = ["{wheel}"]\nsearch = false\n')
+    site = str(tmp_path / "site.toml")
+    why = "the image uses Open MPI, this host has MPICH 5.0.2: handles and constants differ"
+    done = bareboat("run", image("deb13-openmpi"), "--", HELLO, BAREBOAT_CONFIG=site)
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[0].endswith(why)
+    checked = bareboat("abi", "check", image("deb13-openmpi"), HELLO, BAREBOAT_CONFIG=site)
+    assert checked.returncode == 3
+    assert why in checked.stdout
+    done = bareboat("run", "--mpi", "force", image("deb13-openmpi"), "--", HELLO, BAREBOAT_CONFIG=site)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[0] == (
+        f"bareboat: warning: the host's MPI does not fit and is used all the same: {why}"
+    )
+    assert "undefined symbol: ompi_mpi_" in done.stderr
 
 
 def test_an_image_without_mpi_runs_unless_the_hosts_is_demanded(plain: Path) -> None:

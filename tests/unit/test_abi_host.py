@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from launcher.cli import bareboat
 from mpi_abi.ask import ask_version
 from mpi_abi.cli import abi
+from mpi_abi.host import probe_host
 from mpi_abi.inventory import Entry, count_names, take_stock
 from slurm.testbed.wheels import get_wheel
 
@@ -111,6 +112,18 @@ def test_the_configuration_of_the_site_is_read(tmp_path: Path, monkeypatch: pyte
         "MPICH 9.8.7",
         {"taken": True, "why": f"the configuration names {tmp_path}/mpi"},
     )
+
+
+def test_a_site_may_have_only_the_mpis_that_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_library(tmp_path / "mpi/lib/libmpi.so.12", MPICH_SOURCE)
+    (tmp_path / "site.toml").write_text(f'[mpi]\nprefixes = ["{tmp_path}/mpi"]\nsearch = false\n')
+    monkeypatch.setenv("BAREBOAT_CONFIG", str(tmp_path / "site.toml"))
+    only = probe_host(prefixes=(str(tmp_path / "mpi"),), search=False)
+    assert [host.title for host in only] == ["MPICH 9.8.7"]
+    assert len(probe_host(prefixes=(str(tmp_path / "mpi"),))) > 1
+    result = CliRunner().invoke(bareboat, ["abi", "host", "--json"])
+    taken = [entry["title"] for entry in json.loads(result.stdout)["mpis"] if entry["auto"]["taken"]]
+    assert taken == ["MPICH 9.8.7"]
 
 
 def test_the_listing_for_people(tmp_path: Path) -> None:

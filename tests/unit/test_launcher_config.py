@@ -36,6 +36,7 @@ def test_every_key_is_read() -> None:
         [mpi]
         mode = "host"
         prefixes = ["/opt/mpich"]
+        search = false
         allow-singletons = true
         [environment]
         pass = ["LD_PRELOAD"]
@@ -52,6 +53,7 @@ def test_every_key_is_read() -> None:
         network_types=("nfs4",),
         mpi_mode=MpiMode.HOST,
         mpi_prefixes=("/opt/mpich",),
+        mpi_search=False,
         allow_singletons=True,
         passed=("LD_PRELOAD",),
         denied=("SECRET",),
@@ -69,7 +71,7 @@ def test_an_empty_file_is_the_defaults() -> None:
         (
             "[mpi]\n\nmod = 1",
             "/site.toml line 3: 'mpi.mod' is not known",
-            "keys of [mpi]: mode, prefixes, allow-singletons",
+            "keys of [mpi]: mode, prefixes, search, allow-singletons",
         ),
         ("[mpi]\nmode='host'\n[vieuw]\n", "/site.toml line 3: 'vieuw' is not known", "tables: view, mpi,"),
         ("mpi = 3", "/site.toml line 1: 'mpi' must be a table", "write [mpi]"),
