@@ -20,7 +20,8 @@ class Family:
 
     ``wire_up`` are the interfaces by which its ranks find each other through srun; from version
     ``alone_since`` on, a rank that finds none of them starts alone and says nothing ("": it always says so).
-    ``markers`` are patterns of objects of which only the address counts.
+    ``markers`` are patterns of objects of which only the address counts.  ``own_bindings``: its Fortran and
+    C++ libraries call the C library by functions alone, so that an image's may go on above a host's.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Family:
     alone_since: str = ""
     markers: tuple[str, ...] = ()
     swappable: bool = True
+    own_bindings: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from .mpilib import MpiLibrary, identify, looks_like_mpi
 from .reads import Reads
 from .rootfs import RootView
 from .search import search
-from .users import Need, Plugin, c_first, mpi_in, needs_of, of_family, plugin_files
+from .users import Need, Plugin, bindings_of, c_first, mpi_in, needs_of, of_family, plugin_files
 
 # A program that imports one of these can open or start others, whose MPI its own tree does not show.
 _REACHES_OUT = frozenset(
@@ -61,7 +61,8 @@ class ImageMpiFacts:
     libraries that the program and its own libraries need, ``markers`` the objects of Fortran's constants that
     they define themselves, for their MPI to know by the address; ``holder`` is the file that an MPI is linked
     into; ``plugins`` are files that the program opens by the table, whose ``needs`` count like its own.
-    ``early`` are libraries (name -> path without links) that an RPATH finds for the MPI's own needs.
+    ``early`` are libraries (name -> path without links) that an RPATH finds for the MPI's own needs,
+    ``bindings`` what the MPI's own Fortran and C++ libraries need of its others.
     """
 
     program: str
@@ -85,6 +86,7 @@ class ImageMpiFacts:
     holder: str = ""
     plugins: tuple[str, ...] = ()
     early: Mapping[str, str] = field(default_factory=dict)
+    bindings: tuple[Need, ...] = ()
 
     @property
     def other_families(self) -> tuple[str, ...]:
@@ -276,6 +278,7 @@ class ImageProbe:
             mpi=c_first(mine.values()),
             others=tuple(item for item in found.values() if item.family not in ("", family)),
             needs=needs,
+            bindings=bindings_of(self._elves, facts.tree, mine),
             copies=copies,
             markers=frozenset(
                 name

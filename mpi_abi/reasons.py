@@ -23,6 +23,7 @@ class Code(StrEnum):
     HOST_GLIBC = "host-glibc"
     HOST_INCOMPLETE = "host-incomplete"
     HWCAPS = "hwcaps"
+    INTERFACE_KEPT = "interface-kept"
     INTERFACE_MISSING = "interface-missing"
     INTERFACE_UNCHECKED = "interface-unchecked"
     INTERPRETER_MISSING = "interpreter-missing"

@@ -69,7 +69,7 @@ def make_swap(image: ImageMpiFacts, host: HostMpi, closure: Closure, *, private_
     sharing = share(image, host, closure)
     libc = closure.libc if closure.libc and not libc_unfit(image, closure.libc) else None
     covers = [
-        *_mpi_covers(image, host),
+        *_mpi_covers(image, host, private_dir),
         *_library_covers(host, sharing, private_dir),
         *_path_covers(image, host, sharing),
         *_directory_covers(closure, sharing, private_dir),
@@ -87,12 +87,16 @@ def make_swap(image: ImageMpiFacts, host: HostMpi, closure: Closure, *, private_
     return Swap(tuple(reversed(unique.values())), tuple(environment), summary, devices=closure.devices)
 
 
-def _mpi_covers(image: ImageMpiFacts, host: HostMpi) -> Iterator[Cover]:
+def _mpi_covers(image: ImageMpiFacts, host: HostMpi, private_dir: str) -> Iterator[Cover]:
     for item in image.mpi:
         replacement = host.library(item.role)
         if replacement is not None:
             reason = f"the host's {host.title} for the image's {item.real.rpartition('/')[2]}"
             yield Cover(replacement.real, item.real, reason)
+            if item.soname != replacement.soname:
+                # What was loaded by its path serves who asks by name, but under the name that it has itself.
+                reason = f"who needs {item.soname} gets the host's {replacement.soname}"
+                yield Cover(replacement.real, f"{private_dir}/lib/{item.soname}", reason)
 
 
 def _library_covers(host: HostMpi, sharing: Sharing, private_dir: str) -> Iterator[Cover]:

@@ -72,6 +72,22 @@ def needs_of(
     return tuple(needs), users
 
 
+def bindings_of(elves: ElfCache, tree: Tree, libraries: dict[int, MpiLibrary]) -> tuple[Need, ...]:
+    """What the Fortran and C++ libraries of an MPI need of its other libraries."""
+    internal = {sibling.role for sibling in tables().siblings if sibling.internal}
+    found = []
+    for at, library in libraries.items():
+        if library.role in {C_ROLE, *internal}:
+            continue
+        undefined = elves.undefined(tree.objects[at].host_path)
+        for other in libraries.values():
+            symbols = undefined & elves.exports(other.host_path)
+            if symbols:
+                found.append(Need(library.path, other.role, other.path, symbols))
+                undefined -= symbols
+    return tuple(found)
+
+
 def plugin_files(view: RootView, names: Collection[str] | None) -> Iterator[str]:
     """What a program opens by the table, if one of ``names`` is in it (None: whatever may be opened)."""
     seen = set()

@@ -168,9 +168,30 @@ def _without_mpi(image: ImageMpiFacts) -> tuple[VerdictKind, tuple[Reason, ...]]
     return None
 
 
+def _stays(image: ImageMpiFacts, host: HostMpi, role: str) -> bool:
+    """Whether the image's own library of a role goes on above the host's C library."""
+    if role == C_ROLE or host.library(role) or not tables().families[image.family].own_bindings:
+        return False
+    mine = {item.path for item in image.mpi if item.role == role}
+    asked = [need for need in image.bindings if need.user in mine and host.library(need.role) is not None]
+    has = frozenset[str]().union(*host.exports.values())
+    called = {name for need in image.needs if need.role == role for name in need.symbols}
+    lost = {name for need in asked for name in need.symbols - has}
+    # Each binding has the name of the function that it calls: mpi_init_ of MPI_Init.
+    public = {name for name in lost if name.startswith(("MPI_", "MPIX_", "PMPI_", "PMPIX_"))}
+    unused = {name for name in public if not _bindings(name) & called}
+    return bool(asked) and lost <= unused
+
+
+def _bindings(function: str) -> set[str]:
+    """The Fortran names of an MPI function."""
+    name = function.removeprefix("P").lower()
+    return {name, f"{name}_", f"{name}__", f"p{name}", f"p{name}_", f"p{name}__"}
+
+
 def _missing_interfaces(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     for need in image.needs:
-        if host.library(need.role) is None:
+        if host.library(need.role) is None and not _stays(image, host, need.role):
             part = tables().role_title(need.role)
             text = f"{need.user} uses {part} in {need.library}, which {host.title} has not"
             hint = f"install that part of {tables().title(host.family)} on the host; {OWN_MPI}"
@@ -232,7 +253,8 @@ def _unknown_markers(image: ImageMpiFacts, host: HostMpi) -> list[str]:
 def _markers(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     """An MPI that looks for none of the program's markers takes MPI_IN_PLACE for a buffer."""
     unknown = _unknown_markers(image, host)
-    if unknown and len(unknown) == len(image.markers):
+    # Where the image's own Fortran interface stays, that looks for them.
+    if unknown and len(unknown) == len(image.markers) and not _stays(image, host, "fortran"):
         text = (
             f"{image.program} marks MPI_BOTTOM and the like by {some(unknown)}, "
             f"which {host.title} does not look for"
@@ -294,7 +316,8 @@ def _glibc(image: ImageMpiFacts, closure: Closure, sharing: Sharing) -> Reason |
 def _in_favour(image: ImageMpiFacts, host: HostMpi, closure: Closure | None) -> Iterator[Reason]:
     if closure is not None and (glibc := _glibc(image, closure, share(image, host, closure))):
         yield glibc
-    count = len(frozenset[str]().union(*(need.symbols for need in image.needs)))
+    replaced = (need for need in image.needs if host.library(need.role) is not None)
+    count = len(frozenset[str]().union(*(need.symbols for need in replaced)))
     if image.source is MpiSource.TREE:
         text = f"{host.title} has all {count} MPI symbols that the program and its libraries need"
         yield Reason(Code.SYMBOLS, text, tuple(dict.fromkeys(need.user for need in image.needs)))
@@ -305,7 +328,15 @@ def _in_favour(image: ImageMpiFacts, host: HostMpi, closure: Closure | None) -> 
             )
             hint = "compare LOGICAL results of MPI by .eqv. only, or build both with one compiler"
             yield Reason(Code.FORTRAN_LOGICAL, text, (mine, theirs), hint)
-        if unknown := _unknown_markers(image, host):
+        for need in image.needs:
+            if _stays(image, host, need.role):
+                part = tables().role_title(need.role)
+                text = (
+                    f"{need.user} uses {part}, which {host.title} has not; the image's {need.library} stays"
+                )
+                yield Reason(Code.INTERFACE_KEPT, text, (need.library,))
+        unknown = _unknown_markers(image, host)
+        if unknown and not _stays(image, host, "fortran"):
             text = f"of the program's Fortran constants, {host.title} does not know {some(unknown)}"
             yield Reason(Code.FORTRAN_MARKER, text, tuple(unknown))
         return

@@ -99,6 +99,15 @@ def test_the_images_file_is_covered_and_the_closure_lies_apart(root: Path, prefi
     assert all(cover.reason for cover in swap.covers)
 
 
+def test_who_asks_for_the_images_soname_gets_the_hosts_library(root: Path, tmp_path: Path) -> None:
+    """mpi4py opens a library by its path, and its extension module then needs it by its soname."""
+    make_library(tmp_path / "debian/libmpich.so.12", MPICH_SOURCE)
+    host = probe_host(prefixes=(str(tmp_path / "debian"),), search=False)[0]
+    targets = _targets(_swap(_facts(root), host))
+    assert targets[f"{PRIVATE}/lib/libmpi.so.12"] == f"{tmp_path}/debian/libmpich.so.12"
+    assert targets[f"{PRIVATE}/lib/libmpich.so.12"] == f"{tmp_path}/debian/libmpich.so.12"
+
+
 def test_the_c_librarys_own_files_are_never_brought(root: Path) -> None:
     hosts = probe_host()
     for family in ("mpich", "openmpi"):
