@@ -2,13 +2,14 @@
 # make demo    first contact: a real two-node Slurm, an image, an MPI program in it
 # make test    lint, the C tests and all of pytest
 # make lint    only what reads the code
+# make matrix  every cell of docs/matrix.md, judged and run; writes that page (`make test` runs a third of the cells)
 # make fuzz    each fuzz target for SECONDS_EACH seconds (60)
 # make clean   .venv and everything that is built here (images stay in their cache)
 
 PYTHON = .venv/bin/python
 SECONDS_EACH = 60
 
-.PHONY: setup demo test lint check-c check-python fuzz clean
+.PHONY: setup demo test lint check-c check-python matrix fuzz clean
 
 setup:
 	@.ci/setup
@@ -27,6 +28,9 @@ lint: setup
 check-c: setup
 	$(MAKE) -C tests/c
 	$(MAKE) -C tests/fuzz
+
+matrix: setup
+	$(PYTHON) -m pytest tests/matrix -m 'optin or not optin'
 
 fuzz: setup
 	$(MAKE) -C tests/fuzz fuzz SECONDS_EACH=$(SECONDS_EACH)

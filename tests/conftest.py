@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from slurm.install import install
 from slurm.testbed import images, leftovers
 from slurm.testbed.account import temporary_user
 
-_GUARDED = ("integration", "slurm")
+_GUARDED = ("integration", "slurm", "matrix")
 """Folders of tests that make namespaces, mounts, daemons and containers."""
 
 
@@ -117,6 +118,18 @@ def attack() -> Iterator[Path]:
     )
     yield program
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def prefix() -> Iterator[Path]:
+    """An installed bareboat, as a site has it; its line is in no Slurm's plugstack.conf yet."""
+    directory = Path(tempfile.mkdtemp(prefix=f"bareboat-test-{os.getpid()}-", dir="/var/lib"))
+    directory.chmod(0o755)
+    try:
+        install(directory / "prefix", environment={}, plugstack_file=directory / "plugstack.conf")
+        yield directory / "prefix"
+    finally:
+        shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from squash import Step, complete, make_null, pack
 from steps import QuietTestbed, Run, Srun
 
-from slurm.install import install
 from slurm.testbed import Testbed
 from slurm.testbed.account import temporary_user
 
@@ -22,18 +21,6 @@ def testbed() -> Iterator[Testbed]:
     """Two nodes of a real Slurm, without bareboat's plugin (``set_plugin`` loads one)."""
     with QuietTestbed(nodes=2) as bed:
         yield bed
-
-
-@pytest.fixture(scope="session")
-def prefix() -> Iterator[Path]:
-    """An installed bareboat, as a site has it; its line is in no Slurm's plugstack.conf yet."""
-    directory = Path(tempfile.mkdtemp(prefix=f"bareboat-test-{os.getpid()}-", dir="/var/lib"))
-    directory.chmod(0o755)
-    try:
-        install(directory / "prefix", environment={}, plugstack_file=directory / "plugstack.conf")
-        yield directory / "prefix"
-    finally:
-        shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session")
