@@ -28,7 +28,7 @@ def answer_check(
     """Judge the programs ``names`` of an image, or the image as such and, with ``programs``, all of its.
 
     Only of an image as such is the answer kept (with ``kept``), or a kept one given.  ``order`` are prefixes
-    of this host's MPIs, and without ``search`` all there is of them.  Raises AbiError where it cannot be judged.
+    of MPIs, and without ``search`` all there are.  Raises AbiError where it cannot be judged.
     """
     if names or not kept:
         return _find(opener, image, names, order, Recorder(), search=search, programs=programs)[0]

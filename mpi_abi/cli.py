@@ -59,9 +59,7 @@ def check(
     names = (*app[:1], *apps)
     order = (*_absolute(prefixes), *site)
     try:
-        answer = answer_check(
-            opener, image, names, order, search=not site_only, programs=programs, kept=kept
-        )
+        answer = answer_check(opener, image, names, order, search=not site_only, programs=programs, kept=kept)
     except AbiError as error:
         _fail(error)
     if as_json:

@@ -1,4 +1,5 @@
-# Intel's benchmarks do not say where their library lies; their users tell the loader.
+# Intel's benchmarks do not say where their library lies; here it is where the loader looks.
 set -eu
-mkdir -p "$OUT/usr/lib/x86_64-linux-gnu"
-ln -s /opt/impi/lib/libmpi.so.12 "$OUT/usr/lib/x86_64-linux-gnu/libmpi.so.12"
+place=$OUT/usr/lib/x86_64-linux-gnu
+mkdir -p "$place"
+ln -s /opt/impi/lib/libmpi.so.12 /opt/impi/lib/libfabric.so.1 "$place"
