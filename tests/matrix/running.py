@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cells import OWN, Cell, Outcome
+from cells import OWN, Cell, Outcome, known_wrong
 from steps import Run
 
 from launcher.launch import Options, prepare
@@ -16,6 +16,9 @@ from slurm.testbed import Testbed
 
 LIMIT = 40
 """Seconds after which a step has failed: a mismatch may end in a hang."""
+TRIES = 3
+"""How often what should run is started: MPIs hang here now and then, outside of containers as well, while
+what was judged wrongly fails each time."""
 PARTS = {"p2p", "error", "collective", "one-sided", "io"}
 
 
@@ -53,17 +56,24 @@ def try_cell(
     cell: Cell, image: Path, site: Site | None, *, bed: Testbed, user: pwd.struct_passwd, file: Path
 ) -> Result:
     """Judge a cell as a launch does, and run it; what would be refused is run with BAREBOAT_MPI=force."""
+
+    def run(modes: Mapping[str, str], version: str, *, tries: int) -> tuple[Outcome, str]:
+        done = _run(cell, image, modes, bed=bed, user=user, file=file)
+        outcome = _outcome(cell, done, version)
+        again = tries > 1 and outcome is not Outcome.RUNS
+        return run(modes, version, tries=tries - 1) if again else (outcome, _said(done))
+
     if site is None:
-        done = _run(cell, image, {"BAREBOAT_MPI": "image"}, bed=bed, user=user, file=file)
-        return Result("", (), (), _outcome(cell, done, ""), _said(done))
+        tries = TRIES if cell.program.real else 1
+        return Result("", (), (), *run({"BAREBOAT_MPI": "image"}, "", tries=tries))
     environment = {"PATH": "/usr/bin:/bin", "HOME": user.pw_dir, **dict(cell.variables)}
     options = Options(config=str(site.config), mpi="force")
     mpi = prepare(str(image), cell.program.argv, environment=environment, cwd="/", options=options).mpi
-    mode = "auto" if mpi.verdict in {"native", "no-mpi"} else "force"
-    modes = {"BAREBOAT_MPI": mode, "BAREBOAT_CONFIG": str(site.config)}
-    done = _run(cell, image, modes, bed=bed, user=user, file=file)
+    fits = mpi.verdict in {"native", "no-mpi"}
+    modes = {"BAREBOAT_MPI": "auto" if fits else "force", "BAREBOAT_CONFIG": str(site.config)}
     version = site.version if mpi.verdict != "no-mpi" else ""
-    return Result(mpi.verdict, mpi.codes, mpi.reasons, _outcome(cell, done, version), _said(done))
+    came_of_it = run(modes, version, tries=TRIES if fits or known_wrong(cell) else 1)
+    return Result(mpi.verdict, mpi.codes, mpi.reasons, *came_of_it)
 
 
 def _run(
