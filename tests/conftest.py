@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -23,6 +24,9 @@ _GUARDED = ("integration", "slurm", "matrix")
 def pytest_configure() -> None:
     # Before the first test: a daemon that a test leaves behind is then still known as ours.
     leftovers.adopt_orphans()
+    # A shell's background jobs ignore it, and so would all that the tests start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
