@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from steps import QuietTestbed
 
 from slurm.testbed import Testbed
 from slurm.testbed.account import temporary_user
@@ -54,6 +55,13 @@ MAPPED = {
 
 
 @pytest.fixture(scope="module")
+def bed(prefix: Path) -> Iterator[Testbed]:
+    """A Slurm of its own, which keeps the groups of these uids for a while; later users get the same uids."""
+    with QuietTestbed(nodes=1, plugin=prefix) as testbed:
+        yield testbed
+
+
+@pytest.fixture(scope="module")
 def members() -> Iterator[dict[int, pwd.struct_passwd]]:
     """A user for each: Slurm keeps the groups of a uid for a while."""
     with ExitStack() as stack:
@@ -62,7 +70,7 @@ def members() -> Iterator[dict[int, pwd.struct_passwd]]:
 
 @pytest.mark.parametrize("first", MAPPED)
 def test_as_many_as_the_kernel_takes_are_mapped(
-    cluster: Testbed, members: dict[int, pwd.struct_passwd], tiny: Path, shared_path: Path, first: int
+    bed: Testbed, members: dict[int, pwd.struct_passwd], tiny: Path, shared_path: Path, first: int
 ) -> None:
     """The other groups go on to open files, and each of them is mapped where it is the primary one."""
     member, mapped = members[first], MAPPED[first]
@@ -79,7 +87,7 @@ def test_as_many_as_the_kernel_takes_are_mapped(
 
         def step(*command: object) -> subprocess.CompletedProcess[str]:
             argv = ["srun", "-w", "n1", "-n2", f"--container={tiny}", *map(str, command)]
-            return cluster.run(argv, user=member.pw_name, environment={"BAREBOAT_MOUNTS": str(shared_path)})
+            return bed.run(argv, user=member.pw_name, environment={"BAREBOAT_MOUNTS": str(shared_path)})
 
         shown = step("wc", "-l", "/proc/self/gid_map")
         assert (shown.returncode, shown.stderr) == (0, warning(mapped))
@@ -94,5 +102,5 @@ def test_as_many_as_the_kernel_takes_are_mapped(
         assert refused.stderr.count("Invalid argument") == 2
         assert own.stat().st_gid == first
         command = f"exec srun -w n1 --container={tiny} busybox id -g"
-        other = cluster.run(["sg", group_name(last), "-c", command], user=member.pw_name)
+        other = bed.run(["sg", group_name(last), "-c", command], user=member.pw_name)
         assert (other.stdout, other.stderr) == (f"{last}\n", warning(mapped))

@@ -131,7 +131,8 @@ def test_a_directory_that_is_not_roots_alone_is_not_used(
     assert launch() == PLANNED
     assert launch() == PLANNED
     assert RUN not in node("cat /proc/self/mountinfo")
-    assert node("ls /tmp").split() == []
+    # Open MPI leaves a session directory of its own there.
+    assert [name for name in node("ls /tmp").split() if not name.startswith("ompi.")] == []
 
 
 def test_steps_that_start_cold_at_once_mount_one_file_system(
