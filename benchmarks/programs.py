@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.errors import BenchError
@@ -19,8 +20,37 @@ _ABOVE = 4
 """In how many directories above a library its bin may lie: /usr/lib/TRIPLET/mpich/lib is the deepest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a program is made of: files of `SOURCES` and the compiler's arguments before and after them.
+
+    names: the program looks at its own name, and is to be found under these as well (as links).
+    """
+
+    files: tuple[str, ...]
+    flags: tuple[str, ...] = ("-O2",)
+    libraries: tuple[str, ...] = ("-lm",)
+    names: tuple[str, ...] = ()
+
+
+KNOWN: Mapping[str, Source] = {}
+"""Programs of more than one file; any other NAME is NAME.c."""
+
+
+def source_of(name: str) -> Source:
+    """What a program, by its name, is compiled from."""
+    return KNOWN.get(name, Source((f"{name}.c",)))
+
+
+def compile_command(compiler: str, name: str, directory: Path, sources: Path = SOURCES) -> list[str]:
+    """The call that makes a program; ``sources`` is where the compiler finds `SOURCES`.  Pure."""
+    source = source_of(name)
+    files = [str(sources / file) for file in source.files]
+    return [compiler, *source.flags, "-o", str(directory / name), *files, *source.libraries]
+
+
 def compile_programs(host: HostMpi, names: Sequence[str], directory: Path) -> str:
-    """Compile programs, named without ``.c``, into a directory.
+    """Compile programs, by their names (`source_of`), into a directory.
 
     The compiler is the MPI's own: the first of those that may be it whose programs need the library that
     ``host`` is.  Returns its path.  Raises BenchError where there is none, with what each of them did.
@@ -30,7 +60,7 @@ def compile_programs(host: HostMpi, names: Sequence[str], directory: Path) -> st
     for compiler in _candidates(host):
         try:
             for name in names:
-                _compile(compiler, SOURCES / f"{name}.c", directory / name)
+                _compile(compiler, name, directory)
         except BenchError as error:
             refused.append(str(error))
             continue
@@ -59,8 +89,8 @@ def _candidates(host: HostMpi) -> Iterator[str]:
             yield path
 
 
-def _compile(compiler: str, source: Path, target: Path) -> None:
-    command = [compiler, "-O2", "-o", str(target), str(source), "-lm"]
+def _compile(compiler: str, name: str, directory: Path) -> None:
+    command = compile_command(compiler, name, directory)
     shown = " ".join(command)
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT)
@@ -68,6 +98,10 @@ def _compile(compiler: str, source: Path, target: Path) -> None:
         raise BenchError(f"`{shown}` could not be run: {error}") from error
     if done.returncode != 0:
         raise BenchError(f"`{shown}` failed (exit code {done.returncode}):\n{done.stderr.strip()}")
+    for link in source_of(name).names:
+        path = directory / link
+        path.unlink(missing_ok=True)
+        path.symlink_to(name)
 
 
 def _needed(program: Path) -> Sequence[str]:

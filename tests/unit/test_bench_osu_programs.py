@@ -1,0 +1,62 @@
+"""The table of the OSU suite, and a site's own build found by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.errors import BenchError
+from benchmarks.suites.osu_programs import BY_NAME, PROGRAMS, find_osu
+
+
+def install(top: Path, *paths: str) -> None:
+    for path in paths:
+        program = top / path
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.touch(mode=0o755)
+
+
+def test_the_table() -> None:
+    assert len(BY_NAME) == len(PROGRAMS)
+    assert {program.name for program in PROGRAMS if program.python} == {
+        "osu_latency",
+        "osu_bw",
+        "osu_allreduce",
+    }
+    assert {program.name for program in PROGRAMS if program.quick is not None} == {
+        *("osu_latency", "osu_bw", "osu_allreduce", "osu_alltoall", "osu_put_latency")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "started"),
+    [("osu_bw", 8, 2), ("osu_allreduce", 8, 8), ("osu_allreduce", 1, 2), ("osu_init", 1, 1)],
+)
+def test_ranks_that_a_program_takes(name: str, wanted: int, started: int) -> None:
+    assert BY_NAME[name].ranks_for(wanted) == started
+
+
+def test_a_sites_own_programs(tmp_path: Path) -> None:
+    install(
+        tmp_path,
+        "libexec/osu-micro-benchmarks/mpi/pt2pt/osu_latency",
+        "libexec/osu-micro-benchmarks/mpi/one-sided/osu_put_bw",
+        "libexec/osu-micro-benchmarks/xccl/osu_bw",
+        "src/osu_unheard_of",
+    )
+    (tmp_path / "libexec/osu-micro-benchmarks/mpi/pt2pt/osu_bibw").touch(mode=0o644)
+    assert {name: path.parent.name for name, path in find_osu(tmp_path).items()} == {
+        "osu_latency": "pt2pt",
+        "osu_put_bw": "one-sided",
+    }
+    assert list(find_osu(tmp_path / "libexec/osu-micro-benchmarks/mpi/pt2pt")) == ["osu_latency"]
+
+
+def test_no_or_two_builds(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="holds none of OSU's programs") as caught:
+        find_osu(tmp_path)
+    assert "libexec/osu-micro-benchmarks" in caught.value.hint
+    install(tmp_path, "a/pt2pt/osu_bw", "b/pt2pt/osu_bw")
+    with pytest.raises(BenchError, match=r"holds osu_bw twice: .*/a/pt2pt/osu_bw and .*/b/pt2pt/osu_bw"):
+        find_osu(tmp_path)
