@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import BenchError
-from benchmarks.results import Derived, Failure, Results, Row, Setting, SideCommand, SideFacts
+from benchmarks.results import Derived, Failure, NodeFacts, Results, Row, Setting, SideCommand, SideFacts
 from benchmarks.schedule import Side
 from benchmarks.stats import MIN_ROUNDS, Better, Comparison, Estimate, Outcome, Verdict, median
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-SCHEMA = "bareboat-bench/2"
+SCHEMA = "bareboat-bench/3"
 """Changes with the shape of the JSON; readers refuse what they do not know."""
 
-_READ = ("bareboat-bench/1", SCHEMA)
-"""The first had one side beside bare, which it did not name."""
+_READ = ("bareboat-bench/1", "bareboat-bench/2", SCHEMA)
+"""The first had one side beside bare, which it did not name; the second had one suite, and no machine."""
 
 _NARROW = 3
 """Digits of added times beside each other, so that several sides fit."""
@@ -188,10 +188,9 @@ def from_json(text: str) -> Results:
 
 
 def _results(data: dict[str, Any]) -> Results:
-    setting = {**data["setting"], "nodes": tuple(data["setting"]["nodes"])}
     return Results(
         suite=data["suite"],
-        setting=Setting(**setting),
+        setting=_setting(data["setting"]),
         rows=tuple(_row(item) for item in data["rows"]),
         derived=tuple(
             Derived(**{**item, "estimate": Estimate(**item["estimate"])}) for item in data["derived"]
@@ -202,6 +201,22 @@ def _results(data: dict[str, Any]) -> Results:
         notes=tuple(data["notes"]),
         stopped=data["stopped"],
     )
+
+
+def _setting(data: dict[str, Any]) -> Setting:
+    changed = {
+        "nodes": tuple(data["nodes"]),
+        "command": tuple(data.get("command", ())),
+        "machine": tuple(
+            NodeFacts(**{**node, "binding": _pairs(node["binding"])}) for node in data.get("machine", ())
+        ),
+        "versions": _pairs(data.get("versions", ())),
+    }
+    return Setting(**{**data, **changed})
+
+
+def _pairs(data: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in data)
 
 
 def _row(data: dict[str, Any]) -> Row:

@@ -13,7 +13,9 @@ class Row:
     """One metric of one side: its samples, and what they come to beside bare's.
 
     ``bare[i]`` and ``container[i]`` are of the same round.  comparison is None where the two must not be
-    compared; the verdict then says why.  side: whose samples ``container`` holds.
+    compared; the verdict then says why.  side: whose samples ``container`` holds.  suite, case
+    ("osu_latency", "cg.S") and figure (which of the program's columns) say what was run; rows that differ in
+    nothing but message_bytes are one curve.
     """
 
     metric: str
@@ -27,6 +29,9 @@ class Row:
     comparison: Comparison | None
     verdict: Verdict
     side: str = Side.CONTAINER
+    suite: str = ""
+    case: str = ""
+    figure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,31 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """The state of a node when the measurement began; "": it does not say.
+
+    governor: of the frequency of its first processor; megahertz: that processor's lowest and highest, as
+    "800-3500"; load: of the last minute, before anything was measured; binding: by side, the processors that
+    each rank may use, as ("bare", "0-1"), of as many ranks as fit.
+    """
+
+    host: str
+    model: str = ""
+    kernel: str = ""
+    memory_mib: int = 0
+    governor: str = ""
+    megahertz: str = ""
+    load: str = ""
+    binding: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
-    """Where and how it was measured; image: of several, all, with commas between them."""
+    """Where and how it was measured.
+
+    image: of several, all, with commas between them; command: the words that repeat it; started: seconds
+    since 1970; versions: of bareboat, Slurm, and the compilers, as (name, version).
+    """
 
     image: str
     job_id: str
@@ -79,6 +107,10 @@ class Setting:
     rounds: int
     warmup: int
     seed: int
+    command: tuple[str, ...] = ()
+    started: float = 0.0
+    machine: tuple[NodeFacts, ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

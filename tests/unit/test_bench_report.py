@@ -152,7 +152,7 @@ def test_a_side_of_few_rounds_has_no_interval() -> None:
 
 def test_json() -> None:
     text = to_json(RESULTS)
-    assert json.loads(text)["schema"] == SCHEMA == "bareboat-bench/2"
+    assert json.loads(text)["schema"] == SCHEMA == "bareboat-bench/3"
     assert from_json(text) == RESULTS
     assert from_json(to_json(SIDES)) == SIDES
 
@@ -161,9 +161,9 @@ def test_json() -> None:
     ("text", "message"),
     [
         ("{", "the results are not JSON"),
-        ("[]", "the results have schema None, only 'bareboat-bench/2' can be read"),
+        ("[]", "the results have schema None, only 'bareboat-bench/3' can be read"),
         ('{"schema": "bareboat-bench/9"}', "the results have schema 'bareboat-bench/9'"),
-        ('{"schema": "bareboat-bench/2"}', "the results are damaged: KeyError: 'setting'"),
+        ('{"schema": "bareboat-bench/3"}', "the results are damaged: KeyError: 'suite'"),
         (to_json(RESULTS).replace("not-compared", "great"), "the results are damaged: ValueError"),
     ],
 )

@@ -1,0 +1,184 @@
+"""What a suite is: programs that it wants made, and cases that the engine runs in turns.  Pure.
+
+A suite never starts a process.  It says what is to be run, and how the output of one run is read; the engine
+(`benchmarks.engine`) decides when, and keeps what came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from benchmarks.results import Failure
+from benchmarks.runner import Output
+from benchmarks.stats import Better
+
+BARE = "bare"
+"""The side that all others of a case are compared with."""
+
+CONTAINER = "container"
+
+
+class Level(StrEnum):
+    """How much is measured."""
+
+    QUICK = "quick"
+    """All suites in less than 10 minutes on two cores."""
+    NORMAL = "normal"
+    FULL = "full"
+    """All programs, all sizes, larger classes: hours."""
+
+
+class Language(StrEnum):
+    """What the built-in programs are written in."""
+
+    C = "c"
+    PYTHON = "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of one run.
+
+    key: which of the run's columns it is ("latency", "overlap"), the same in each run; message_bytes: the
+    row it stands in, None where the program has no sizes.  A value is finite and above 0.
+    """
+
+    key: str
+    value: float
+    unit: str
+    better: Better
+    message_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run itself says that it used; "": it does not say, and the probe of its side and place holds."""
+
+    library: str = ""
+    digest: str = ""
+    transport: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one run's output comes to."""
+
+    figures: tuple[Figure, ...]
+    facts: Facts = field(default_factory=Facts)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a side runs a case.
+
+    image None: bare; options: further ones of srun; variables: set beside the job's.
+    """
+
+    argv: tuple[str, ...]
+    image: str | None = None
+    options: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One program with one set of arguments in one shape, to be run in turns on all of its sides.
+
+    title: the program as its suite names it ("osu_latency", "cg.S"), which with nodes and ranks is unique in
+    the suite; ranks: of the whole step; commands: by side, with `BARE` among them; parse: reads the output of
+    one run (that ended with code 0) and raises BenchError for anything that is not a good result: a wrong
+    verification, a missing size, garbage.
+    """
+
+    suite: str
+    title: str
+    nodes: int
+    ranks: int
+    commands: Mapping[str, Command]
+    parse: Callable[[Output], Reading] = field(compare=False)
+
+    @property
+    def key(self) -> str:
+        """What it is called in records and messages."""
+        nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
+        ranks = "1 rank" if self.ranks == 1 else f"{self.ranks} ranks"
+        return f"{self.title}, {nodes}, {ranks}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A program to compile with each side's own MPI compiler.
+
+    name: of the program that is made; files: its sources in ``benchmarks/src``, the first is compiled, the
+    others (headers) lie beside it; flags: further ones of the compiler.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user asked of the suites.
+
+    osu and npb: directories of a site's own programs, bare and in the image ("" for the image: the bare
+    side's are used there too), None: the built-in ones.
+    """
+
+    level: Level = Level.NORMAL
+    language: Language = Language.C
+    ranks: tuple[int, ...] = ()
+    osu: tuple[str, str] | None = None
+    npb: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where the cases will run.
+
+    image: its path; nodes: the numbers of nodes to measure on, ascending, for example (1, 2); cpus_per_node:
+    processors; programs: (side, name of a `Source`) -> path on that side; options: srun's, for MPI programs;
+    scratch: a directory of the host that all nodes and the container see under the same path.
+    """
+
+    asked: Asked
+    image: str
+    nodes: tuple[int, ...]
+    cpus_per_node: int
+    programs: Mapping[tuple[str, str], str]
+    options: tuple[str, ...] = ()
+    scratch: str = ""
+
+    def commands(self, name: str, *arguments: str) -> dict[str, Command]:
+        """The same program on both sides."""
+        images = {BARE: None, CONTAINER: self.image}
+        return {
+            side: Command((self.programs[side, name], *arguments), image, self.options)
+            for side, image in images.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A suite's cases, and what it had to leave out, with the reason."""
+
+    cases: tuple[Case, ...]
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Suite(Protocol):
+    """A module of ``benchmarks/suites`` with these two functions; `benchmarks.suites.SUITES` names them."""
+
+    @staticmethod
+    def sources(asked: Asked) -> tuple[Source, ...]:
+        """The programs that are to be compiled for it.  Pure."""
+
+    @staticmethod
+    def offer(ground: Ground) -> Offer:
+        """The cases.  Reads at most the files of the programs.  Raises BenchError where there can be none."""
