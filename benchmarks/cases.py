@@ -110,19 +110,6 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A program to compile with each side's own MPI compiler.
-
-    name: of the program that is made; files: its sources in ``benchmarks/src``, the first is compiled, the
-    others (headers) lie beside it; flags: further ones of the compiler.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    flags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
     """What the user asked of the suites.
 
@@ -142,7 +129,7 @@ class Ground:
     """Where the cases will run.
 
     image: its path; nodes: the numbers of nodes to measure on, ascending, for example (1, 2); cpus_per_node:
-    processors; programs: (side, name of a `Source`) -> path on that side; options: srun's, for MPI programs;
+    processors; programs: (side, name as of `benchmarks.programs`) -> path on that side; options: srun's, for MPI programs;
     scratch: a directory of the host that all nodes and the container see under the same path.
     """
 
@@ -176,8 +163,8 @@ class Suite(Protocol):
     """A module of ``benchmarks/suites`` with these two functions; `benchmarks.suites.SUITES` names them."""
 
     @staticmethod
-    def sources(asked: Asked) -> tuple[Source, ...]:
-        """The programs that are to be compiled for it.  Pure."""
+    def wanted(asked: Asked) -> tuple[str, ...]:
+        """Names of the programs (`benchmarks.programs.source_of`) that are to be compiled for it.  Pure."""
 
     @staticmethod
     def offer(ground: Ground) -> Offer:
