@@ -33,7 +33,12 @@ class Source:
     names: tuple[str, ...] = ()
 
 
-KNOWN: Mapping[str, Source] = {}
+KNOWN: Mapping[str, Source] = {
+    **{
+        f"npb_{kernel}": Source((f"npb/{kernel}.c", "npb/common.c"), ("-std=c11", "-O3"))
+        for kernel in ("ep", "is")
+    },
+}
 """Programs of more than one file; any other NAME is NAME.c."""
 
 

@@ -1,0 +1,151 @@
+"""The programs of the NPB suite as data: kernels, the classes of each level, how many ranks they take.
+
+The built-in programs (``benchmarks/src/npb``) take their class as an argument; a site's own, NASA's, are one
+for each class, ``cg.A.x``.  Both print the same result block (`benchmarks.npb`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.cases import Figure, Level
+from benchmarks.errors import BenchError
+from benchmarks.npb import NpbResult
+from benchmarks.stats import Better
+
+CLASSES: Mapping[Level, tuple[str, ...]] = {
+    Level.QUICK: ("S",),
+    Level.NORMAL: ("S", "A"),
+    Level.FULL: ("S", "A", "B", "C"),
+}
+"""The problem classes of each level, by ascending size."""
+
+ORDER = "SWABCDEF"
+"""All classes, by ascending size."""
+
+_NAME = re.compile(r"([a-z]{2})\.([A-Z])\.x")
+_FINE = 1e-3
+"""A time is a figure where a printed digit is at most so much of it: NASA's programs print two."""
+
+
+@dataclass(frozen=True, slots=True)
+class NpbKernel:
+    """One kernel: its name ("cg"), whether it is built in, and whether it runs on so many ranks."""
+
+    name: str
+    title: str
+    built_in: bool
+    takes: Callable[[int], bool]
+
+    def ranks_for(self, wanted: int) -> int:
+        """The largest number of ranks up to ``wanted`` (at least 1) that the kernel takes."""
+        return next(ranks for ranks in range(wanted, 0, -1) if self.takes(ranks))
+
+
+@dataclass(frozen=True, slots=True)
+class NpbProgram:
+    """A kernel of one class, and how it is started: ``arguments`` behind the program's path."""
+
+    kernel: NpbKernel
+    problem_class: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name of the case."""
+        return f"{self.kernel.name}.{self.problem_class}"
+
+
+def _any(ranks: int) -> bool:
+    return ranks >= 1
+
+
+def _power_of_two(ranks: int) -> bool:
+    return ranks >= 1 and ranks & (ranks - 1) == 0
+
+
+def _square(ranks: int) -> bool:
+    return ranks >= 1 and math.isqrt(ranks) ** 2 == ranks
+
+
+def _near_square(ranks: int) -> bool:
+    """N1 * n2 with n1/2 <= n2 <= n1: 1, 2, 4, 6, 8, 9, 12, ..."""
+    sides = range(1, math.isqrt(ranks) + 1) if ranks >= 1 else range(0)
+    return any(ranks % side == 0 and ranks // side <= 2 * side for side in sides)
+
+
+KERNELS: Mapping[str, NpbKernel] = {
+    kernel.name: kernel
+    for kernel in (
+        NpbKernel("ep", "Gaussian pairs", True, _any),
+        NpbKernel("is", "integer sort", True, _power_of_two),
+        NpbKernel("cg", "conjugate gradient", False, _power_of_two),
+        NpbKernel("mg", "multigrid", False, _power_of_two),
+        NpbKernel("ft", "3-D FFT", False, _power_of_two),
+        NpbKernel("lu", "SSOR", False, _near_square),
+        NpbKernel("sp", "scalar pentadiagonal", False, _square),
+        NpbKernel("bt", "block tridiagonal", False, _square),
+    )
+}
+
+
+def program_name(kernel: NpbKernel) -> str:
+    """The built-in program of a kernel, as `benchmarks.programs` knows it."""
+    return f"npb_{kernel.name}"
+
+
+def built_in(level: Level) -> tuple[NpbProgram, ...]:
+    """What a level runs of the built-in programs."""
+    return tuple(
+        NpbProgram(kernel, problem_class, ("-c", problem_class))
+        for problem_class in CLASSES[level]
+        for kernel in KERNELS.values()
+        if kernel.built_in
+    )
+
+
+def choose(level: Level, found: Mapping[NpbProgram, Path]) -> tuple[NpbProgram, ...]:
+    """What a level runs of a site's programs: of each kernel its classes, or the smallest that there is."""
+    chosen: list[NpbProgram] = []
+    for kernel in KERNELS.values():
+        programs = sorted(
+            (program for program in found if program.kernel is kernel),
+            key=lambda program: ORDER.index(program.problem_class),
+        )
+        fitting = [program for program in programs if program.problem_class in CLASSES[level]]
+        chosen += fitting or programs[:1]
+    return tuple(sorted(chosen, key=lambda program: ORDER.index(program.problem_class)))
+
+
+def find_npb(directory: Path) -> dict[NpbProgram, Path]:
+    """Find a site's programs: DIR/cg.A.x or, as NPB's makefiles leave them, DIR/bin/cg.A.x.
+
+    Raises BenchError where there is none.
+    """
+    found: dict[NpbProgram, Path] = {}
+    for folder in (directory, directory / "bin"):
+        for path in sorted(folder.glob("*.x")):
+            match = _NAME.fullmatch(path.name)
+            if match is None or match[1] not in KERNELS or match[2] not in ORDER:
+                continue
+            if path.is_file() and os.access(path, os.X_OK):
+                found.setdefault(NpbProgram(KERNELS[match[1]], match[2]), path)
+    if not found:
+        raise BenchError(
+            f"{directory} holds no program of NPB (cg.A.x, bin/cg.A.x, ...)",
+            hint="name the directory NPB3.4-MPI after `make suite`, or its bin",
+        )
+    return found
+
+
+def figures_of(result: NpbResult) -> tuple[Figure, ...]:
+    """The figures of a run: its speed, and its time where that was printed with enough digits."""
+    speed = Figure("Mop/s", result.mops, "Mop/s", Better.HIGHER)
+    if result.seconds_step > _FINE * result.seconds:
+        return (speed,)
+    return speed, Figure("time", result.seconds, "s", Better.LOWER)
