@@ -8,8 +8,8 @@
  *
  *     npb_cg [-c S|W|A|B|C]
  */
-#ifndef BAREBOAT_NPB_COMMON_H
-#define BAREBOAT_NPB_COMMON_H
+#ifndef NPB_COMMON_H
+#define NPB_COMMON_H
 
 #include <mpi.h>
 #include <stdbool.h>
