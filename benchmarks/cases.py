@@ -129,8 +129,8 @@ class Ground:
     """Where the cases will run.
 
     image: its path; nodes: the numbers of nodes to measure on, ascending, for example (1, 2); cpus_per_node:
-    processors; programs: (side, name as of `benchmarks.programs`) -> path on that side; options: srun's, for MPI programs;
-    scratch: a directory of the host that all nodes and the container see under the same path.
+    processors; programs: (side, name as of `benchmarks.programs`) -> path on that side; options: srun's, for
+    MPI programs; scratch: a directory of the host that all nodes and the container see under the same path.
     """
 
     asked: Asked

@@ -1,4 +1,4 @@
-"""The group ``bareboat bench``.  Only this file of the package prints or exits."""
+"""The group ``bareboat bench``.  Only this file and run_cli.py print or exit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from benchmarks.errors import BenchError
+from benchmarks.run_cli import run
 from mpi_abi.rootfs import open_directory
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 FAILED = 125
 """Exit code when bareboat, not the user's program, failed; also when some of the rows failed."""
 
-_WIDTH = 150
+WIDTH = 150
 """Columns of a table that does not go to a terminal."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -261,7 +262,10 @@ def _run(suite: Callable[[Progress], Results], json_file: Path | None) -> None:
         raise SystemExit(128 + stopped.number) from None
     if json_file is not None:
         json_file.write_text(to_json(results))
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     for part in render(results):
         console.print(part, highlight=False)
     raise SystemExit(code)
+
+
+bench.add_command(run)

@@ -93,6 +93,16 @@ def parse_table(text: str) -> Table:
     )
 
 
+def find_traffic(text: str) -> str:
+    """Name the way of the payload from the lines "# net bytes" of an output, "" where there are none."""
+    traffic = [
+        Traffic(int(match[1]), match[2], *(int(count) for count in match.groups()[2:]))
+        for line in text.split("\n")
+        if (match := _NET.match(line))
+    ]
+    return describe_transport(tuple(traffic)) if traffic else ""
+
+
 def parse_hello(text: str) -> tuple[Hello, ...]:
     """Read mpi_hello's lines (srun's --label is understood), by rank.
 

@@ -28,6 +28,7 @@ class Record:
     seconds: float
     figures: tuple[Figure, ...] = ()
     facts: Facts = field(default_factory=Facts)
+    notes: tuple[str, ...] = ()
     error: str = ""
     hint: str = ""
 
@@ -62,4 +63,6 @@ def read_lines(text: str, *, where: str) -> tuple[Record, ...]:
 
 def _record(data: dict[str, Any]) -> Record:
     figures = tuple(Figure(**{**item, "better": Better(item["better"])}) for item in data["figures"])
-    return Record(**{**data, "figures": figures, "facts": Facts(**data["facts"])})
+    return Record(
+        **{**data, "figures": figures, "facts": Facts(**data["facts"]), "notes": tuple(data["notes"])}
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.errors import BenchError
-from benchmarks.results import Derived, Failure, NodeFacts, Results, Row, Setting, SideCommand, SideFacts
+from benchmarks.results import Derived, Failure, Results, Row, SideCommand, SideFacts, setting_from
 from benchmarks.schedule import Side
 from benchmarks.stats import MIN_ROUNDS, Better, Comparison, Estimate, Outcome, Verdict, median
 
@@ -25,7 +25,7 @@ _READ = ("bareboat-bench/1", "bareboat-bench/2", SCHEMA)
 _NARROW = 3
 """Digits of added times beside each other, so that several sides fit."""
 
-_STYLES = {
+STYLES = {
     Outcome.SAME: "green",
     Outcome.FASTER: "green",
     Outcome.SLOWER: "yellow",
@@ -97,7 +97,7 @@ def _one_side(results: Results, done: int) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in results.rows:
-        table.add_row(*_cells(row), Text(str(row.verdict), style=_STYLES[row.verdict.outcome]))
+        table.add_row(*_cells(row), Text(str(row.verdict), style=STYLES[row.verdict.outcome]))
     return table
 
 
@@ -190,7 +190,7 @@ def from_json(text: str) -> Results:
 def _results(data: dict[str, Any]) -> Results:
     return Results(
         suite=data["suite"],
-        setting=_setting(data["setting"]),
+        setting=setting_from(data["setting"]),
         rows=tuple(_row(item) for item in data["rows"]),
         derived=tuple(
             Derived(**{**item, "estimate": Estimate(**item["estimate"])}) for item in data["derived"]
@@ -201,22 +201,6 @@ def _results(data: dict[str, Any]) -> Results:
         notes=tuple(data["notes"]),
         stopped=data["stopped"],
     )
-
-
-def _setting(data: dict[str, Any]) -> Setting:
-    changed = {
-        "nodes": tuple(data["nodes"]),
-        "command": tuple(data.get("command", ())),
-        "machine": tuple(
-            NodeFacts(**{**node, "binding": _pairs(node["binding"])}) for node in data.get("machine", ())
-        ),
-        "versions": _pairs(data.get("versions", ())),
-    }
-    return Setting(**{**data, **changed})
-
-
-def _pairs(data: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in data)
 
 
 def _row(data: dict[str, Any]) -> Row:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.schedule import Side
 from benchmarks.stats import Better, Comparison, Estimate, Verdict
@@ -78,8 +80,9 @@ class NodeFacts:
     """The state of a node when the measurement began; "": it does not say.
 
     governor: of the frequency of its first processor; megahertz: that processor's lowest and highest, as
-    "800-3500"; load: of the last minute, before anything was measured; binding: by side, the processors that
-    each rank may use, as ("bare", "0-1"), of as many ranks as fit.
+    "800-3500"; load: of the last minute, before anything was measured; processors: those
+    that a step may use there, shared evenly among nodes that are one machine, 0: unknown; binding: by side,
+    the processors that a rank may use, as ("bare", "0-1").
     """
 
     host: str
@@ -89,6 +92,7 @@ class NodeFacts:
     governor: str = ""
     megahertz: str = ""
     load: str = ""
+    processors: int = 0
     binding: tuple[tuple[str, str], ...] = ()
 
 
@@ -130,3 +134,20 @@ class Results:
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     stopped: str = ""
+
+
+def setting_from(data: Mapping[str, Any]) -> Setting:
+    """Make it from what JSON keeps of it.  Raises what the constructors do."""
+    changed = {
+        "nodes": tuple(data["nodes"]),
+        "command": tuple(data.get("command", ())),
+        "machine": tuple(
+            NodeFacts(**{**node, "binding": _pairs(node["binding"])}) for node in data.get("machine", ())
+        ),
+        "versions": _pairs(data.get("versions", ())),
+    }
+    return Setting(**{**data, **changed})
+
+
+def _pairs(data: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in data)

@@ -233,6 +233,15 @@ def _describe_job(client: Client, job_id: str, *, ours: bool) -> Allocation:
     return Allocation(job_id, names, max(1, int(cpus) // len(names)), ours)
 
 
+def job_state(client: Client, allocation: Allocation) -> str:
+    """The state of an allocation as Slurm names it ("RUNNING"); "unknown" where it does not say."""
+    _, stdout, _ = run_command(
+        client, ("scontrol", "--oneliner", "show", "job", allocation.job_id), limit=60.0
+    )
+    found = re.search(r"\bJobState=(\w+)", stdout)
+    return found[1] if found else "unknown"
+
+
 def _require(client: Client, command: Sequence[str]) -> str:
     code, stdout, stderr = run_command(client, command, limit=60.0)
     if code != 0:

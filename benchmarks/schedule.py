@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -31,9 +31,14 @@ class Turn(Generic[Cell, AnySide]):
 
 
 def make_schedule(
-    cells: Sequence[Cell], sides: Sequence[AnySide], *, rounds: int, warmup: int, seed: int
+    cells: Sequence[Cell],
+    sides: Sequence[AnySide] | Callable[[Cell], Sequence[AnySide]],
+    *,
+    rounds: int,
+    warmup: int,
+    seed: int,
 ) -> tuple[Turn[Cell, AnySide], ...]:
-    """Order the runs: each round runs every cell once on every side.
+    """Order the runs: each round runs every cell once on every side (of its own, where ``sides`` says which).
 
     The cells come in random order in each round, so that no cell always follows the same other one.  The
     sides of a cell run one after the other, so that a slow change of the machine meets all of them; their
@@ -43,21 +48,24 @@ def make_schedule(
     """
     if not cells:
         raise BenchError("there is nothing to measure: no combination of nodes and ranks fits")
-    if len(sides) < 2:
+    sides_of = sides if callable(sides) else lambda _cell: sides
+    if any(len(sides_of(cell)) < 2 for cell in cells):
         raise BenchError("there is nothing to compare with: one side alone was asked for")
     if rounds < 1 or warmup < 0:
         raise BenchError(
             f"{rounds} rounds after {warmup} of warm-up cannot be run", hint="give at least 1 round"
         )
     draw = random.Random(seed)
-    orders = [_balanced(sides, rounds, draw) for _ in cells]
+    orders = [_balanced(sides_of(cell), rounds, draw) for cell in cells]
     turns: list[Turn[Cell, AnySide]] = []
     for number in range(-warmup, rounds):
         shuffled = list(range(len(cells)))
         draw.shuffle(shuffled)
         for index in shuffled:
-            order = orders[index][number] if number >= 0 else draw.sample(sides, len(sides))
-            turns.extend(Turn(number, cells[index], side) for side in order)
+            cell = cells[index]
+            those = sides_of(cell)
+            order = orders[index][number] if number >= 0 else draw.sample(those, len(those))
+            turns.extend(Turn(number, cell, side) for side in order)
     return tuple(turns)
 
 

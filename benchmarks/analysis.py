@@ -1,0 +1,198 @@
+"""Says what the records of a measurement come to.  Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.cases import BARE, Facts, Figure
+from benchmarks.engine import CellKey, Tally, complete_rounds
+from benchmarks.folder import Kept, Outline
+from benchmarks.records import Record
+from benchmarks.results import Failure, Results, Row, SideFacts
+from benchmarks.schedule import Side
+from benchmarks.stats import Outcome, Verdict, compare, judge
+
+PROBE = "probe"
+"""The suite whose records say what each side uses, where a program does not say it itself."""
+
+FigureKey = tuple[str, int | None]
+"""Column and message size."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """What one side of a case gave beside bare in the rounds that both have."""
+
+    outline: Outline
+    side: str
+    bare: tuple[Record, ...]
+    other: tuple[Record, ...]
+
+
+def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Results:
+    """Make all rows.  stopped: why the measurement ended early, "" if it did not."""
+    sides = {(one.suite, one.key): one.sides for one in kept.outlines}
+    counted = [record for record in records if record.suite != PROBE]
+    rounds = complete_rounds(counted, lambda cell: sides.get(cell, ()))
+    probes = _probes(records)
+    rows: list[Row] = []
+    facts: dict[SideFacts, None] = {}
+    for one in kept.outlines:
+        for samples in _pair(one, rounds):
+            bare = _used(samples.bare, probes, one, BARE)
+            other = _used(samples.other, probes, one, samples.side)
+            place = _place(one.nodes)
+            facts |= {
+                SideFacts(
+                    side, place, used.library, used.digest or "unknown", used.transport or "unknown"
+                ): None
+                for side, used in ((BARE, bare), (samples.side, other))
+                if used.library
+            }
+            rows += _rows(samples, _difference(bare, other, samples.side), kept.setting.seed)
+    return Results(
+        suite="run",
+        setting=kept.setting,
+        rows=tuple(rows),
+        sides=tuple(facts),
+        commands=kept.commands,
+        failures=(*kept.failures, *_set_aside(counted)),
+        notes=(*kept.notes, *_notes(counted)),
+        stopped=stopped,
+    )
+
+
+def _pair(one: Outline, rounds: Mapping[tuple[CellKey, int], Mapping[str, Record]]) -> Iterable[_Samples]:
+    cell = one.suite, one.key
+    found = [
+        both for (other, _), both in sorted(rounds.items(), key=lambda item: item[0][1]) if other == cell
+    ]
+    for side in one.sides:
+        good = [
+            (both[BARE], both[side])
+            for both in found
+            if side != BARE and all(name in both and not both[name].error for name in (BARE, side))
+        ]
+        if good:
+            yield _Samples(one, side, tuple(pair[0] for pair in good), tuple(pair[1] for pair in good))
+
+
+def _rows(samples: _Samples, difference: str, seed: int) -> Iterable[Row]:
+    one = samples.outline
+    bare, other = (_by_figure(records) for records in (samples.bare, samples.other))
+    common = [key for key in bare[0] if all(key in run for run in (*bare, *other))]
+    columns = len({column for column, _ in common})
+    for key in common:
+        figure = bare[0][key]
+        values = tuple(tuple(run[key].value for run in runs) for runs in (bare, other))
+        comparison = None if difference else compare(*values, seed=seed)
+        yield Row(
+            metric=_metric(one, key, several=columns > 1),
+            unit=figure.unit,
+            better=figure.better,
+            nodes=one.nodes,
+            ranks=one.ranks,
+            message_bytes=figure.message_bytes,
+            bare=values[0],
+            container=values[1],
+            comparison=comparison,
+            verdict=judge(comparison, figure.better)
+            if comparison
+            else Verdict(Outcome.NOT_COMPARED, reason=difference),
+            side=samples.side,
+            suite=one.suite,
+            case=one.title,
+            figure=figure.key,
+        )
+
+
+def _by_figure(records: Iterable[Record]) -> list[dict[FigureKey, Figure]]:
+    return [{(figure.key, figure.message_bytes): figure for figure in record.figures} for record in records]
+
+
+def _metric(one: Outline, key: FigureKey, *, several: bool) -> str:
+    column, size = key
+    words = [one.key, *([column] if several else []), *([format_bytes(size)] if size is not None else [])]
+    return ", ".join(words)
+
+
+def _probes(records: Iterable[Record]) -> dict[tuple[str, int], list[Facts]]:
+    """What each side was seen to use, by side and number of nodes."""
+    found: dict[tuple[str, int], list[Facts]] = {}
+    for record in records:
+        if record.suite == PROBE and not record.error:
+            found.setdefault((record.side, int(record.case)), []).append(record.facts)
+    return found
+
+
+def _used(
+    records: Iterable[Record], probes: Mapping[tuple[str, int], Sequence[Facts]], one: Outline, side: str
+) -> Facts:
+    """Sum up what a side used over all its runs; what varies is named as such."""
+    seen = probes.get((side, one.nodes)) or probes.get((side, min(one.nodes, 2))) or (Facts(),)
+
+    def of(name: str) -> str:
+        said = {value for record in records if (value := getattr(record.facts, name))}
+        return one_of(said or {getattr(facts, name) for facts in seen} - {""})
+
+    return Facts(of("library"), of("digest"), of("transport"))
+
+
+def _difference(bare: Facts, other: Facts, side: str) -> str:
+    """Say why two sides must not be compared, or ""."""
+    name = "the container" if side == Side.CONTAINER else side
+    if bare.library != other.library:
+        return f"bare used {bare.library or 'no MPI'}, {name} {other.library or 'no MPI'}"
+    if bare.digest != other.digest:
+        return f"two builds of {bare.library}"
+    if bare.transport != other.transport:
+        return f"bare went by {bare.transport}, {name} by {other.transport}"
+    return ""
+
+
+def _place(nodes: int) -> str:
+    return "inside a node" if nodes == 1 else "between nodes"
+
+
+def _set_aside(records: Sequence[Record]) -> tuple[Failure, ...]:
+    """What was given up, with its last error."""
+    tally = Tally.of(records)
+    last = {(record.suite, record.case, record.side): record for record in records}
+    return tuple(
+        Failure(f"{suite}: {case}, {side}", record.error, record.hint)
+        for (suite, case, side), record in last.items()
+        if tally.is_aside((suite, case), side)
+    )
+
+
+def _notes(records: Sequence[Record]) -> tuple[str, ...]:
+    """What programs noted, and single runs that failed, of sides that went on."""
+    tally = Tally.of(records)
+    runs = Counter((record.suite, record.case, record.side) for record in records)
+    failed: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        if record.error and not tally.is_aside((record.suite, record.case), record.side):
+            failed.setdefault((record.suite, record.case, record.side), []).append(record)
+    lost = [
+        f"{len(found)} of {runs[key]} runs of {key[0]}: {key[1]}, {key[2]} failed, and their rounds are left "
+        f"out: {found[-1].error}"
+        for key, found in failed.items()
+    ]
+    said = Counter((f"{record.suite}, {record.side}", note) for record in records for note in record.notes)
+    return (*lost, *(f"{where}: {note} ({count} runs)" for (where, note), count in said.items()))
+
+
+def one_of(values: Iterable[str]) -> str:
+    """The one value, or all of them, named as such."""
+    distinct = sorted(set(values))
+    return ("varies: " if len(distinct) > 1 else "") + " | ".join(distinct)
+
+
+def format_bytes(size: int) -> str:
+    """8 B, 64 KiB, 1 MiB."""
+    for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor and size % factor == 0:
+            return f"{size // factor} {unit}"
+    return f"{size} B"

@@ -1,0 +1,167 @@
+"""A measurement's directory: what was asked for, and a line for each run, written through to the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.errors import BenchError
+from benchmarks.records import Record, read_lines, to_line
+from benchmarks.results import Failure, Setting, SideCommand, setting_from
+
+SCHEMA = "bareboat-bench-setting/1"
+SETTING = "setting.json"
+ROUNDS = "rounds.jsonl"
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What is kept of a case: enough to say what its records come to without its suite."""
+
+    suite: str
+    title: str
+    key: str
+    nodes: int
+    ranks: int
+    sides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The content of ``setting.json``: what a measurement is; it does not change while it runs.
+
+    asked: the options of the command line by name; outlines: its cases, in the order of the table.
+    """
+
+    setting: Setting
+    asked: Mapping[str, Any]
+    outlines: tuple[Outline, ...]
+    commands: tuple[SideCommand, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def outline(case: Case) -> Outline:
+    """What is kept of a case.  Pure."""
+    return Outline(case.suite, case.title, case.key, case.nodes, case.ranks, tuple(case.commands))
+
+
+class Folder:
+    """The directory, from which all that is shown can be made anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def make(cls, path: Path) -> Folder:
+        """Make the directory; an empty one is taken as well.
+
+        Raises BenchError where it cannot be made, or holds something.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            full = any(path.iterdir())
+        except OSError as error:
+            raise BenchError(
+                f"the results cannot be put into {path}: {error.strerror}",
+                hint="name another directory with --out",
+            ) from error
+        if full:
+            raise BenchError(
+                f"{path} is not empty", hint=f"name another directory, or go on with it: --resume {path}"
+            )
+        return cls(path)
+
+    def keep(self, kept: Kept) -> None:
+        """Write ``setting.json``, whole or not at all."""
+        self._replace(SETTING, json.dumps({"schema": SCHEMA, **asdict(kept)}, indent=1) + "\n")
+
+    def kept(self) -> Kept:
+        """Read ``setting.json``.  Raises BenchError where there is none, or of another version."""
+        text = self._read(SETTING)
+        try:
+            data = json.loads(text)
+            if data.pop("schema") != SCHEMA:
+                raise BenchError(
+                    f"{self.path / SETTING} has another schema than {SCHEMA}",
+                    hint="it is of another version of bareboat",
+                )
+            return Kept(
+                setting=setting_from(data["setting"]),
+                asked=data["asked"],
+                outlines=tuple(Outline(**{**one, "sides": tuple(one["sides"])}) for one in data["outlines"]),
+                commands=tuple(SideCommand(**one) for one in data["commands"]),
+                failures=tuple(Failure(**one) for one in data["failures"]),
+                notes=tuple(data["notes"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BenchError(f"{self.path / SETTING} is damaged: {type(error).__name__}: {error}") from error
+
+    def records(self) -> tuple[Record, ...]:
+        """All runs up to now, oldest first.  Raises BenchError for damaged lines."""
+        path = self.path / ROUNDS
+        return read_lines(self._read(ROUNDS), where=str(path)) if path.exists() else ()
+
+    def open_rounds(self) -> Rounds:
+        """Go on with ``rounds.jsonl``; a line that a crash cut off is taken away."""
+        return Rounds(self.path / ROUNDS)
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file that is made from the others, whole or not at all; its path."""
+        self._replace(name, text)
+        return self.path / name
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text()
+        except OSError as error:
+            raise BenchError(
+                f"{self.path} is no directory of a measurement: {name}: {error.strerror}",
+                hint="name one that `bareboat bench run` has made",
+            ) from error
+
+    def _replace(self, name: str, text: str) -> None:
+        fresh = self.path / f".{name}.new"
+        try:
+            with fresh.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self.path / name)
+        except OSError as error:
+            raise BenchError(f"{self.path / name} cannot be written: {error.strerror}") from error
+
+
+class Rounds:
+    """``rounds.jsonl``, open for more lines."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = path.open("ab+")
+            self._file.seek(0)
+            content = self._file.read()
+            self._file.truncate(content.rfind(b"\n") + 1)
+        except OSError as error:
+            raise BenchError(f"{path} cannot be written: {error.strerror}") from error
+        self._path = path
+
+    def __enter__(self) -> Rounds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, record: Record) -> None:
+        """Add a run, and return when it is on the disk.  Raises BenchError when it cannot be written."""
+        try:
+            self._file.write(to_line(record).encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise BenchError(f"{self._path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,146 @@
+"""Compiles the programs of a measurement: by the host's MPI, and in the container by the image's own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.cases import BARE, CONTAINER
+from benchmarks.errors import BenchError
+from benchmarks.programs import SOURCES, compile_command, compile_programs, source_of
+from benchmarks.runner import Allocation, Client, Step, run_step
+from benchmarks.suites.common import open_image
+from mpi_abi import AbiError, HostMpi, ImageMpiFacts, choose_host, find_closure, probe_host, probe_image
+from mpi_abi.pmi import PmiAdvice, spoken_by
+from mpi_abi.rootfs import Opener, RootView
+from mpi_abi.srun import ask_srun
+
+_LIMIT = 300.0
+"""Seconds for one compilation."""
+_USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
+_ABOVE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Mpi:
+    """The MPI of each side: the host's, and what the image has (and its compilers, by their paths inside)."""
+
+    host: HostMpi
+    image: ImageMpiFacts
+    compilers: tuple[str, ...]
+
+    @property
+    def family(self) -> str:
+        """Of the image's."""
+        return self.image.family
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Programs by side and name, and how they came: (what, by which compiler), and what a reader is told."""
+
+    programs: Mapping[tuple[str, str], str]
+    compilers: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_mpi(opener: Opener, image: str, prefix: str | None) -> Mpi:
+    """Find the host's MPI for an image.  prefix: the only one to look at, None: search.
+
+    Raises BenchError where the image holds no MPI, or the host none of its family (nor any other).
+    """
+    try:
+        hosts = probe_host(prefixes=(prefix,) if prefix else (), search=prefix is None)
+        with open_image(opener, image) as view:
+            facts = probe_image(
+                view, program=None, environment={}, prefer=tuple(host.family for host in hosts)
+            )
+            compilers = tuple(_compilers(view, facts))
+    except AbiError as error:
+        raise BenchError(str(error), hint=error.hint) from error
+    if not facts.mpi:
+        raise BenchError(
+            f"the image {image} has no MPI library: only the launch and io suites can be run in it",
+            hint="give --suite launch,io, or an image with an MPI",
+        )
+    host = choose_host(hosts, facts.family, values=facts.mpi[0].values) or next(iter(hosts), None)
+    if host is None:
+        raise BenchError(
+            "this host has no MPI library to measure with", hint="name its directory: --host-mpi PREFIX"
+        )
+    return Mpi(host, facts, compilers)
+
+
+def advise_pmi(host: HostMpi) -> str:
+    """The value for ``srun --mpi`` that the host's MPI speaks, "" if srun offers none.
+
+    Raises BenchError where its libraries cannot be read.
+    """
+    try:
+        return PmiAdvice(host.title, spoken_by(host, find_closure(host)), ask_srun()).use
+    except AbiError as error:
+        raise BenchError(str(error), hint=error.hint) from error
+
+
+def make_programs(
+    mpi: Mpi, names: Sequence[str], directory: Path, *, client: Client, allocation: Allocation, image: str
+) -> Made:
+    """Compile programs for both sides, below ``directory``, which the nodes and the container see.
+
+    Where the image has no compiler (or one that fails), its side gets the host's programs, and a note says
+    so.  Raises BenchError when the host has no compiler for its MPI.
+    """
+    folders = {side: directory / side for side in (BARE, CONTAINER)}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    by_host = compile_programs(mpi.host, names, folders[BARE])
+    programs = {(BARE, name): str(folders[BARE] / name) for name in names}
+    by_image, why = _make_in_image(mpi, names, directory, client=client, allocation=allocation, image=image)
+    if by_image:
+        programs |= {(CONTAINER, name): str(folders[CONTAINER] / name) for name in names}
+        return Made(programs, ((BARE, by_host), (CONTAINER, f"{by_image} of the image")))
+    programs |= {(CONTAINER, name): programs[BARE, name] for name in names}
+    note = f"the container runs the programs that were compiled on the host: {why}"
+    return Made(programs, ((BARE, by_host), (CONTAINER, by_host)), (note,))
+
+
+def _make_in_image(
+    mpi: Mpi, names: Sequence[str], directory: Path, *, client: Client, allocation: Allocation, image: str
+) -> tuple[str, str]:
+    """The compiler that made them all, or "" and why there is none."""
+    sources = directory / "src"
+    if not sources.exists():
+        shutil.copytree(SOURCES, sources)
+    why = "the image has no MPI compiler"
+    for compiler in mpi.compilers:
+        try:
+            for name in names:
+                command = compile_command(compiler, name, directory / CONTAINER, sources)
+                # With the image's own MPI: its compiler links with it, and need not see the host's.
+                step = Step(1, 1, image, tuple(command), _LIMIT, variables=(("BAREBOAT_MPI", "image"),))
+                run_step(client, allocation, step)
+                _link(directory / CONTAINER, name)
+        except BenchError as error:
+            why = f"{compiler} of the image does not make them: {error}"
+            continue
+        return compiler, ""
+    return "", why
+
+
+def _link(folder: Path, name: str) -> None:
+    for link in source_of(name).names:
+        path = folder / link
+        path.unlink(missing_ok=True)
+        path.symlink_to(name)
+
+
+def _compilers(view: RootView, facts: ImageMpiFacts) -> Iterator[str]:
+    """What may be the compiler of the image's MPI, by its path inside: near the library first."""
+    above = list(Path(facts.mpi[0].path).parents)[1 : 1 + _ABOVE] if facts.mpi else []
+    folders = dict.fromkeys([*(f"{str(folder).rstrip('/')}/bin" for folder in above), *_USUAL])
+    for folder in folders:
+        for name in (f"mpicc.{facts.family}", "mpicc"):
+            if view.is_file(f"{folder}/{name}"):
+                yield f"{folder}/{name}"

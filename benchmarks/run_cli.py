@@ -1,0 +1,255 @@
+"""``bareboat bench run``.  Prints and exits, like `benchmarks.cli`, which lists it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from benchmarks.errors import BenchError
+from mpi_abi.rootfs import open_directory
+
+FAILED = 125
+SUITES = "launch,osu"
+_ROUNDS = {"quick": 15, "normal": 15, "full": 30}
+_LIMITS = {"quick": 60.0, "normal": 300.0, "full": 3600.0}
+_QUICK_MINUTES = 7.0
+"""Of measuring; with compilation, allocation and the last round that makes less than ten."""
+
+_MAY_CHANGE = {"resume", "out", "rounds", "budget", "minutes", "wait", "limit"}
+"""What a measurement that goes on may be given anew."""
+
+
+def _words(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for word in value.split(",") if word))
+
+
+def _numbers(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    words = value.split(",") if value else []
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise click.BadParameter(f"{value!r} is not a list of numbers above 0, like 2,16")
+    return tuple(int(word) for word in words)
+
+
+def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, str] | None:
+    """DIR[:DIR_IN_IMAGE]."""
+    if value is None:
+        return None
+    bare, _, inside = value.partition(":")
+    if not Path(bare).is_dir():
+        raise click.BadParameter(f"{bare} is no directory")
+    return os.path.abspath(bare), inside  # noqa: PTH100 (all nodes see it by this name)
+
+
+@click.command("run")
+@click.option("--image", metavar="PATH", help="The image. Must be given, but with --resume.")
+@click.option(
+    "--suite",
+    "suites",
+    default=SUITES,
+    show_default=True,
+    callback=_words,
+    metavar="NAME,...",
+    help="What to measure.",
+)
+@click.option("--nodes", type=click.IntRange(min=1), help="Nodes (default: all of the allocation, or 2).")
+@click.option(
+    "--ranks",
+    callback=_numbers,
+    metavar="N,...",
+    help="Ranks of the programs that take any number (default: one a processor).",
+)
+@click.option("--quick", "level", flag_value="quick", help="Few programs and sizes: below 10 minutes.")
+@click.option("--full", "level", flag_value="full", help="All programs, sizes and classes: hours.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where the results go; all nodes see it (default: bareboat-bench-DATE).",
+)
+@click.option(
+    "--resume",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Go on with a measurement that ended early, or has too few rounds.",
+)
+@click.option("--osu", callback=_site, metavar="DIR[:DIR_IN_IMAGE]", help="The site's own OSU programs.")
+@click.option("--npb", callback=_site, metavar="DIR[:DIR_IN_IMAGE]", help="The site's own NPB programs.")
+@click.option(
+    "--lang",
+    type=click.Choice(["c", "python"]),
+    default="c",
+    show_default=True,
+    help="Built-in programs in C, or by mpi4py.",
+)
+@click.option("--host-mpi", metavar="PREFIX", help="The host's MPI (default: the one that a launch takes).")
+@click.option("--mpi", metavar="TYPE", help="srun's --mpi (default: what the host's MPI speaks).")
+@click.option("--rounds", type=click.IntRange(min=1), help="Counted rounds (15; of --full 30).")
+@click.option(
+    "--warmup",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Rounds before, dropped.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0.1),
+    metavar="MINUTES",
+    help="Begin no round that would end later (of --quick 7).",
+)
+@click.option("--seed", default=20260, show_default=True, help="Of the random order and the intervals.")
+@click.option("--limit", type=click.FloatRange(min=1), help="Seconds for one run (300; quick 60, full 3600).")
+@click.option(
+    "--wait",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(min=1),
+    help="Seconds to wait for nodes.",
+)
+@click.option(
+    "--minutes",
+    default=60,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Time limit of the allocation.",
+)
+@click.option(
+    "--srun-option",
+    "srun_options",
+    multiple=True,
+    metavar="OPTION",
+    help="Further option of srun.",
+)
+@click.option(
+    "--salloc-option",
+    "salloc_options",
+    multiple=True,
+    metavar="OPTION",
+    help="Further option of salloc.",
+)
+@click.pass_context
+def run(ctx: click.Context, /, **given: Any) -> None:
+    """Measure an image against bare metal, in one allocation, and say what it costs.
+
+    Everything that is measured goes into a directory, from which --resume goes on.  Exit code: 0; 125 where
+    something failed (the rows that are good are shown); 128 + signal where it was stopped.
+    """
+    from rich.console import Console
+
+    from benchmarks.progress import make_progress
+    from benchmarks.runner import Stopped, stop_on_signals
+    from benchmarks.running import run_bench
+
+    folder, given = _folder(ctx, given)
+    options = _options(ctx, given)
+    code = 0
+    try:
+        with stop_on_signals() as stop:
+            with make_progress(Console(stderr=True)) as progress:
+                results = run_bench(options, folder, progress)
+            failed = results.failures or (results.stopped and not stop.number)
+            code = 128 + stop.number if stop.number else FAILED if failed else 0
+    except Stopped as stopped:
+        click.echo(f"bareboat: {stopped} before anything was measured", err=True)
+        raise SystemExit(128 + stopped.number) from None
+    show(results, folder)
+    raise SystemExit(code)
+
+
+def show(results: Any, folder: Any) -> None:
+    """The table, and where everything is."""
+    import sys
+
+    from rich.console import Console
+
+    from benchmarks.cli import WIDTH
+    from benchmarks.table import render_run
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    for part in render_run(results):
+        console.print(part, highlight=False)
+    console.print(f"results: {folder.path}", highlight=False, soft_wrap=True)
+    if results.stopped:
+        console.print(f"go on: bareboat bench run --resume {folder.path}", highlight=False, soft_wrap=True)
+
+
+def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The directory, made or found, and the options: those that it was begun with, where it was."""
+    from benchmarks.folder import Folder
+
+    if given["resume"] is None:
+        if given["image"] is None:
+            raise click.UsageError("Missing option '--image'.")
+        path = given["out"] or Path(time.strftime("bareboat-bench-%Y%m%d-%H%M%S"))
+        return Folder.make(Path(os.path.abspath(path))), given  # noqa: PTH100 (as all nodes name it)
+    folder = Folder(Path(os.path.abspath(given["resume"])))  # noqa: PTH100
+    before = folder.kept().asked
+    named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT} - {
+        "resume"
+    }
+    for name in sorted(named - _MAY_CHANGE):
+        if name not in before or _plain(given[name]) != before[name]:
+            raise BenchError(
+                f"{folder.path} was measured with another --{name.replace('_', '-')}: {before.get(name)}, "
+                f"not {given[name]}",
+                hint="leave the option out, or measure into a new directory",
+            )
+    return folder, {**given, **{name: value for name, value in before.items() if name not in named}}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
+    from benchmarks.cases import Asked, Language, Level
+    from benchmarks.runner import Client
+    from benchmarks.running import RunOptions
+    from benchmarks.suites import get_suite
+    from benchmarks.suites.common import Target
+
+    for name in given["suites"]:
+        get_suite(name)
+    level = given["level"] or "normal"
+    budget = given["budget"] or (_QUICK_MINUTES if level == "quick" else None)
+    client = Client(
+        environment=dict(os.environ),
+        srun_options=tuple(given["srun_options"]),
+        salloc_options=tuple(given["salloc_options"]),
+    )
+    target = Target(
+        client=client,
+        nodes=given["nodes"],
+        rounds=given["rounds"] or _ROUNDS[level],
+        warmup=given["warmup"],
+        seed=given["seed"],
+        limit=given["limit"] or _LIMITS[level],
+        minutes=given["minutes"],
+        wait=given["wait"],
+        opener=ctx.obj or open_directory,
+    )
+    asked = Asked(
+        Level(level),
+        Language(given["lang"]),
+        tuple(given["ranks"]),
+        osu=tuple(given["osu"]) if given["osu"] else None,
+        npb=tuple(given["npb"]) if given["npb"] else None,
+    )
+    image = os.path.abspath(given["image"])  # noqa: PTH100 (an image is a name; links in it stay)
+    kept = {name: _plain(value) for name, value in given.items() if name not in {"resume", "out"}}
+    return RunOptions(
+        target,
+        image,
+        tuple(given["suites"]),
+        asked,
+        seconds=budget * 60 if budget else None,
+        prefix=os.path.abspath(given["host_mpi"]) if given["host_mpi"] else None,  # noqa: PTH100
+        mpi=given["mpi"],
+        words={**kept, "image": image},
+    )

@@ -1,0 +1,117 @@
+"""OSU's micro-benchmarks, ours or a site's own, as cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.cases import (
+    BARE,
+    CONTAINER,
+    Asked,
+    Case,
+    Command,
+    Facts,
+    Figure,
+    Ground,
+    Level,
+    Offer,
+    Reading,
+)
+from benchmarks.osu import find_traffic
+from benchmarks.osu_output import parse_osu
+from benchmarks.results import Failure
+from benchmarks.runner import Output
+from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, OsuProgram, find_osu
+
+NAME = "osu"
+
+_NORMAL = frozenset(
+    {"osu_latency", "osu_bw", "osu_bibw", "osu_allreduce", "osu_alltoall", "osu_bcast", "osu_barrier"}
+    | {"osu_iallreduce", "osu_put_latency", "osu_get_latency", "osu_put_bw", "osu_init"}
+)
+"""What a measurement has that is neither quick nor full."""
+
+
+def wanted(asked: Asked) -> tuple[str, ...]:
+    """All programs of the level, unless the site has its own."""
+    return () if asked.osu else tuple(program.name for program in _chosen(asked.level))
+
+
+def offer(ground: Ground) -> Offer:
+    """Every program of the level, in one node and on all."""
+    chosen = _chosen(ground.asked.level)
+    commands: dict[str, dict[str, Command]]
+    failures: tuple[Failure, ...] = ()
+    if ground.asked.osu:
+        commands = _of_site(ground, *ground.asked.osu)
+        failures = tuple(
+            Failure(f"{NAME}: {program.name}", f"it is not in {ground.asked.osu[0]}")
+            for program in chosen
+            if program.name not in commands
+        )
+    else:
+        commands = {
+            program.name: ground.commands(
+                program.name, *_arguments(program, ground.asked.level), *OWN_ARGUMENTS
+            )
+            for program in chosen
+        }
+    cases = tuple(
+        Case(NAME, program.name, nodes, ranks, commands[program.name], make_reader(program))
+        for program in chosen
+        if program.name in commands
+        for nodes in ground.nodes
+        for ranks in _ranks(program, ground, nodes)
+    )
+    return Offer(cases, failures)
+
+
+def make_reader(program: OsuProgram) -> Callable[[Output], Reading]:
+    """What reads a run of a program: its main column, and what it says of library and transport.  Pure."""
+
+    def read(output: Output) -> Reading:
+        found = parse_osu(output.stdout, output.stderr)
+        metric = program.metric
+        figures = tuple(
+            Figure(metric.column, value, metric.unit, metric.better, size)
+            for size, value in found.tables[0].column(metric.column).items()
+        )
+        facts = Facts(
+            found.facts.get("library", ""), found.facts.get("library digest", ""), find_traffic(output.stdout)
+        )
+        return Reading(figures, facts)
+
+    return read
+
+
+def _chosen(level: Level) -> tuple[OsuProgram, ...]:
+    if level is Level.QUICK:
+        return tuple(program for program in PROGRAMS if program.quick is not None)
+    return tuple(program for program in PROGRAMS if level is Level.FULL or program.name in _NORMAL)
+
+
+def _arguments(program: OsuProgram, level: Level) -> tuple[str, ...]:
+    return program.quick or () if level is Level.QUICK else program.full
+
+
+def _ranks(program: OsuProgram, ground: Ground, nodes: int) -> tuple[int, ...]:
+    """Of the whole step; none where it cannot be so many on so many nodes."""
+    if program.ranks is not None:
+        return (program.ranks,) if nodes <= program.ranks else ()
+    wanted = ground.asked.ranks or (ground.cpus_per_node * nodes,)
+    return tuple(dict.fromkeys(program.ranks_for(max(count, nodes)) for count in wanted))
+
+
+def _of_site(ground: Ground, bare: str, inside: str) -> dict[str, dict[str, Command]]:
+    """Commands of a site's own programs.  Raises BenchError where there are none."""
+    found: dict[str, dict[str, Command]] = {}
+    for name, path in find_osu(Path(bare)).items():
+        program = next(program for program in PROGRAMS if program.name == name)
+        arguments = _arguments(program, ground.asked.level)
+        there = f"{inside.rstrip('/')}/{path.relative_to(bare)}" if inside else str(path)
+        found[name] = {
+            BARE: Command((str(path), *arguments), None, ground.options),
+            CONTAINER: Command((there, *arguments), ground.image, ground.options),
+        }
+    return found
