@@ -98,7 +98,9 @@ def _compile(compiler: str, name: str, directory: Path) -> None:
     command = compile_command(compiler, name, directory)
     shown = " ".join(command)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=_LIMIT
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"`{shown}` could not be run: {error}") from error
     if done.returncode != 0:

@@ -23,6 +23,13 @@ LIMIT = 1 << 20
 
 _DEPTH = 32
 
+_YAML_VALUES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+    ("null", "~|null|Null|NULL|", lambda text: None),
+    ("bool", "true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true"),
+    ("int", "-?(?:0|[1-9][0-9]{0,18})", int),
+)
+"""What a text of YAML is where it is not quoted: as YAML 1.2 has it of JSON."""
+
 _KIND = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:-]*[A-Za-z0-9])?")
 _OPTIONS = frozenset(
@@ -193,17 +200,43 @@ def _load(data: bytes, path: str) -> object:
             raise ValueError(f"it is not JSON: {error}") from error
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = _yaml_loader(yaml)
     try:
-        # libyaml's loader calls itself for each level, and ends the process where they are too many.
-        depth = 0
-        for event in yaml.parse(data, loader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _DEPTH:
-                raise ValueError(f"more than {_DEPTH} levels")
-        return yaml.load(data, loader)
+        refused = _refuse_events(yaml, yaml.parse(data, loader))
+        document = None if refused else yaml.load(data, loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"it is not YAML: {' '.join(str(error).split())}") from error
+    if refused:
+        raise ValueError(refused)
+    return document
+
+
+def _refuse_events(yaml: Any, events: Iterable[Any]) -> str:
+    """Why a document of YAML is not to be put together, "" where nothing speaks against it."""
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            # What stands for more than it shows can be longer than any memory.
+            return f"line {event.start_mark.line + 1} has the alias *{event.anchor}: write it out"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEPTH:
+            # libyaml's loader calls itself for each level, and ends the process where they are too many.
+            return f"more than {_DEPTH} levels lie in one another"
+    return ""
+
+
+def _yaml_loader(yaml: Any) -> Any:
+    """A loader of the values that JSON has, and of texts.
+
+    PyYAML's own knows dates, merged objects and numbers to the base of 60 as well: some end it by errors that
+    are not its own, others take it minutes.
+    """
+    loader: Any = type("Loader", (getattr(yaml, "CBaseLoader", yaml.BaseLoader),), {})
+    for kind, pattern, read in _YAML_VALUES:
+        tag = f"tag:yaml.org,2002:{kind}"
+        loader.add_implicit_resolver(tag, re.compile(rf"(?:{pattern})\Z"), None)
+        loader.add_constructor(tag, lambda self, node, read=read: read(self.construct_scalar(node)))
+    return loader
 
 
 def _spec(document: object, path: str) -> Spec:
@@ -259,9 +292,9 @@ def _edits(document: object, where: str) -> Edits:
 
 
 def _variable(document: object, where: str) -> tuple[str, str]:
-    if not isinstance(document, str) or "\0" in document or document.find("=") < 1:
+    name, equals, value = _text(document, where).partition("=")
+    if not (name and equals):
         raise ValueError(f"{where} is not of the form NAME=VALUE")
-    name, _, value = document.partition("=")
     return name, value
 
 
@@ -309,7 +342,8 @@ def _hook(document: object, where: str) -> Hook:
 
 
 def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or "\0" in value:
+    # JSON can write halves of characters, which no file name has.
+    if not isinstance(value, str) or "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError(f"{where} is not a text")
     return value
 

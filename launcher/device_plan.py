@@ -69,6 +69,7 @@ def plan_devices(devices: Devices, *, shows: Callable[[str], bool]) -> DevicePla
             hint="ask the site for a specification without it",
         )
     mounts: list[Operation] = []
+    nodes: list[Operation] = []
     notes: list[str] = []
     for node in edits.nodes:
         _check_node(node, devices, names)
@@ -77,7 +78,7 @@ def plan_devices(devices: Devices, *, shows: Callable[[str], bool]) -> DevicePla
         else:
             _check_place(node.path, devices, shows)
             args = (node.source, node.path, "rw")
-            mounts.append(Operation(Verb.BIND, args, f"a device node of {names}", Origin.USER))
+            nodes.append(Operation(Verb.BIND, args, f"a device node of {names}", Origin.USER))
     # Those that hold others first, as a directory would hide what was mounted below it before.
     for mount in sorted(edits.mounts, key=lambda mount: mount.target.count("/")):
         if mount.source not in devices.present:
@@ -98,7 +99,8 @@ def plan_devices(devices: Devices, *, shows: Callable[[str], bool]) -> DevicePla
             )
         changes.append(Operation(Verb.ENV_SET, (name, value), f"of {names}", Origin.USER))
     needless, lost = _refuse_hooks(edits.hooks, names)
-    return DevicePlan(tuple(mounts), tuple(changes), (*notes, *needless), lost)
+    # Nodes last: a directory that is mounted would hide them.
+    return DevicePlan((*mounts, *nodes), tuple(changes), (*notes, *needless), lost)
 
 
 def _check_node(node: DeviceNode, devices: Devices, names: str) -> None:

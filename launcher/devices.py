@@ -80,8 +80,11 @@ def _read_files(directories: Iterable[str], recorder: Recorder) -> Iterator[Spec
         recorder.same(directory)
         try:
             names = sorted(os.listdir(directory))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             continue  # a host without devices has no such directory
+        except OSError as error:
+            yield SpecFile(directory, priority, problem=f"{directory} cannot be read: {error.strerror}")
+            continue
         for name in names:
             if name.endswith(SUFFIXES):
                 yield _read_file(f"{directory.rstrip('/')}/{name}", priority, recorder)
@@ -90,6 +93,9 @@ def _read_files(directories: Iterable[str], recorder: Recorder) -> Iterator[Spec
 def _read_file(path: str, priority: int, recorder: Recorder) -> SpecFile:
     recorder.same(path)
     try:
+        # A pipe would be waited for.
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            return SpecFile(path, priority, problem=f"{path} cannot be read: it is no file")
         with Path(path).open("rb") as file:
             return SpecFile(path, priority, parse_spec(file.read(LIMIT + 1), path))
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from launcher.config import MpiMode, SiteConfig
 from launcher.environment import apply_environment, plan_environment
+from launcher.errors import BareboatError
 from launcher.image.facts import ImageFacts
 from launcher.layout import PRIVATE, Layout, beneath
 from launcher.placeholders import OPTIONAL
@@ -114,7 +115,9 @@ def make_plan(
     ``missing`` are the mount points that the image lacks, ``warnings`` those of the probes, ``ahead`` what is
     read of the image beforehand (`launcher.ahead`).  With ``placeholders`` the plan is one for every step,
     else for the one that the layout was made for.
+    Raises BareboatError where the host's MPI has no place.
     """
+    _check_place(layout, mpi)
     mounts, cwd = (
         (layout.operations, layout.any_cwd) if placeholders else (layout.resolved.operations, layout.cwd)
     )
@@ -156,6 +159,16 @@ def make_plan(
         notes=(*layout.notes, *device_notes),
         warnings=(*layout.warnings, *warnings, *([mpi.warning] if mpi.warning else [])),
     )
+
+
+def _check_place(layout: Layout, mpi: MpiDecision) -> None:
+    """Refuse what would hide the place of the host's MPI, or put it into a directory of the host."""
+    for target, _ in layout.binds() if mpi.swap else ():
+        if beneath(target, MPI_DIR) or beneath(MPI_DIR, target):
+            raise BareboatError(
+                f"cannot mount on {target}: the host's MPI lies in {MPI_DIR}",
+                hint="mount on another path; BAREBOAT_MPI=image needs no place there",
+            )
 
 
 def _fabric_devices(layout: Layout, mpi: MpiDecision) -> tuple[tuple[Operation, ...], tuple[str, ...]]:

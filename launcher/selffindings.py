@@ -40,7 +40,8 @@ class Evidence:
 
     ranks and nodes: the first step's shape; hello: its mpi_hello's lines; checked: the values of
     BAREBOAT_CHECK's lines by rank (`launcher.checklines`); warnings: whole lines; inside and between: what
-    two ranks of one node, and of two (None: not tried), printed who exchanged messages.
+    two ranks of one node, and of two (None: not tried), printed who exchanged messages; answer: what the
+    library that the ranks were to get says of itself outside, "" where it says nothing.
     """
 
     ranks: int
@@ -50,6 +51,7 @@ class Evidence:
     warnings: tuple[str, ...]
     inside: Table
     between: Table | None
+    answer: str = ""
 
 
 def find(evidence: Evidence, *, host: str) -> tuple[Finding, ...]:
@@ -81,6 +83,11 @@ def _library(evidence: Evidence, host: str) -> Finding:
         return Finding(
             "library", Outcome.FAILS, f"{text}, and not the host's {host} alone",
             hint="look for LD_LIBRARY_PATH, LD_PRELOAD and RPATH, and at: bareboat plan IMG",
+        )  # fmt: skip
+    if evidence.answer and libraries != [evidence.answer]:
+        return Finding(
+            "library", Outcome.FAILS, f"{text}; the host's {host} would say {evidence.answer}",
+            hint="launches take another MPI (mpi.prefixes), or the nodes have another under this path",
         )  # fmt: skip
     return Finding("library", Outcome.OK if loaded else Outcome.NOTE, text)
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,6 +111,7 @@ def selftest(
     from benchmarks.errors import BenchError
     from benchmarks.runner import Client, Stopped, stop_on_signals
     from mpi_abi import AbiError
+    from mpi_abi.ask import ask_version
 
     image = os.path.abspath(image)  # noqa: PTH100 (an image is a name; links in it stay)
     client = Client(os.environ, srun_options=srun_options, salloc_options=salloc_options)
@@ -119,6 +120,7 @@ def selftest(
         way = _choose(opener, image, hosts, mpi, search=not site_only)
         with stop_on_signals(), _programs(way.host, place) as programs:
             evidence = _gather(client, image, programs, way.mpi, nodes=nodes, ranks=ranks, limit=limit)
+        evidence = replace(evidence, answer=ask_version(way.host.c_library.host_path).line)
     except (AbiError, BenchError, BareboatError) as error:
         click.echo(f"bareboat: error: {error}", err=True)
         if error.hint:
@@ -161,14 +163,20 @@ def _programs(host: HostMpi, place: str | None) -> Iterator[Path]:
     """Compile the programs where all nodes find them; they are gone afterwards."""
     from benchmarks.programs import compile_programs
 
+    try:
+        # The steps may run in another directory.
+        top = Path(place or Path.home()).absolute()
+    except RuntimeError as error:
+        raise BareboatError(
+            "cannot tell where to put the program: you have no home directory",
+            hint="name a directory, which all nodes see, with --dir",
+        ) from error
     with ExitStack() as made:
         try:
-            directory = made.enter_context(
-                tempfile.TemporaryDirectory(prefix="bareboat-selftest-", dir=place or Path.home())
-            )
+            directory = made.enter_context(tempfile.TemporaryDirectory(prefix="bareboat-selftest-", dir=top))
         except OSError as error:
             raise BareboatError(
-                f"cannot make a directory for the program in {place or Path.home()}: {error.strerror}",
+                f"cannot make a directory for the program in {top}: {error.strerror}",
                 hint="name another one, which all nodes see, with --dir",
             ) from error
         compile_programs(host, PROGRAMS, Path(directory))

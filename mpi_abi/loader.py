@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 
 from .elfcache import ElfCache
 from .elftypes import ElfFacts, ElfType, ForeignElf
@@ -30,6 +29,8 @@ INTERPRETERS = {
 }
 _CACHE = "/etc/ld.so.cache"
 _PRELOADS = "/etc/ld.so.preload"
+_LONGEST = 1 << 26
+"""Most that is read of a file, in bytes: tables of large sites have a hundredth of it."""
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
 _Places = Iterable[tuple[str, str]]
 """Directories to search, each with the file (container path) that names it, "" for none."""
@@ -123,9 +124,11 @@ class Loader:
     # -- what the container's loader goes by -----------------------------------------------------------------
 
     def _read(self, path: str) -> bytes:
-        host = self.view.resolve(path) if path else None
+        """A file of the loader's; b"" where there is none, or a pipe or device, which would not end."""
+        host = self.view.resolve(path) if path and self.view.is_file(path) else None
         try:
-            return Path(host).read_bytes() if host else b""
+            with open(host or "", "rb") as file:  # noqa: PTH123
+                return file.read(_LONGEST)
         except OSError:
             return b""
 

@@ -72,6 +72,21 @@ def test_one_of_another_family_is_refused_unless_forced(image: Image, tmp_path: 
     assert "undefined symbol: ompi_mpi_" in done.stderr
 
 
+@pytest.mark.parametrize("target", ["/run", "/run/bareboat", "/run/bareboat/mpi/lib"])
+def test_a_mount_in_the_place_of_the_hosts_mpi_is_refused(mpich: Path, tmp_path: Path, target: str) -> None:
+    mount = ("--mount", f"{tmp_path}:{target}")
+    done = bareboat("run", *mount, mpich, "--", HELLO)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        125,
+        [
+            f"bareboat: error: cannot mount on {target}: the host's MPI lies in /run/bareboat/mpi",
+            "bareboat: hint: mount on another path; BAREBOAT_MPI=image needs no place there",
+        ],
+    )
+    assert not list(tmp_path.iterdir())
+    assert "MPICH Version:      4.2" in out(bareboat("run", *mount, "--mpi", "image", mpich, "--", HELLO))
+
+
 def test_an_image_without_mpi_runs_unless_the_hosts_is_demanded(plain: Path) -> None:
     assert out(bareboat("run", plain, "--", "true")) == ""
     done = bareboat("run", "--mpi", "host", plain, "--", "true")

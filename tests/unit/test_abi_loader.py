@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import subprocess
 from pathlib import Path
 
@@ -163,6 +164,26 @@ def test_the_cache_of_the_root_counts_not_the_hosts(tmp_path: Path) -> None:
     tree = _load(str(root), "/bin/app")
     assert tree.missing == ()
     assert tree.objects[1].how is Found.CACHE
+
+
+@pytest.mark.parametrize("name", ["ld.so.cache", "ld.so.preload"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+def test_tables_that_are_no_files_are_none(tmp_path: Path, name: str, kind: str) -> None:
+    """A pipe would be waited for, and a device read for ever: the image's author says what lies there."""
+    root = make_root(tmp_path / "root")
+    compile_c(root / "usr/bin/app", "int main(void) { return 0; }")
+    place = root / "etc" / name
+    place.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "device":
+        os.mknod(place, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    else:
+        place.mkdir()
+    assert [item.name for item in _load(str(root), "/bin/app").objects][1:] == [
+        "libc.so.6",
+        _LD_SO.rpartition("/")[2],
+    ]
 
 
 def test_missing_libraries_are_recorded_with_who_needs_them(tmp_path: Path) -> None:

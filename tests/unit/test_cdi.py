@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from launcher.cdi import DeviceMount, DeviceNode, Edits, Hook, SpecFile, choose, parse_spec, split_name
+from launcher.cdi import (
+    LIMIT,
+    DeviceMount,
+    DeviceNode,
+    Edits,
+    Hook,
+    SpecFile,
+    choose,
+    parse_spec,
+    split_name,
+)
 from launcher.errors import BareboatError
 
 # After what `nvidia-ctk cdi generate` writes (NVIDIA Container Toolkit 1.17), shortened.
@@ -151,6 +161,11 @@ def test_each_field_is_read() -> None:
         (edits(env=["A"]), "devices[0].containerEdits.env[0] is not of the form NAME=VALUE"),
         (edits(env=["=1"]), "devices[0].containerEdits.env[0] is not of the form NAME=VALUE"),
         (edits(deviceNodes=[{}]), "devices[0].containerEdits.deviceNodes[0] has no path"),
+        (edits(env=["A=\ud800"]), "devices[0].containerEdits.env[0] is not a text"),
+        (
+            edits(deviceNodes=[{"path": "/dev/\udcff"}]),
+            "devices[0].containerEdits.deviceNodes[0].path is not a text",
+        ),
         (
             edits(deviceNodes=[{"path": "dev/x"}]),
             "devices[0].containerEdits.deviceNodes[0].path 'dev/x' is not an absolute path",
@@ -222,6 +237,42 @@ def test_a_name_of_another_form_is_refused(text: str, why: str) -> None:
 )
 def test_a_fully_qualified_name_is_taken(text: str) -> None:
     assert "=".join(split_name(text)) == text
+
+
+HEAD = "cdiVersion: 1.1.0\nkind: a/b\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{HEAD}devices: [{{name: &a x}}, {{name: *a}}]", "line 3 has the alias *a: write it out"),
+        # Each line of these would double what the one before it stands for.
+        ("a0: &a0 {}\n" + "".join(f"a{at}: &a{at} {{<<: [*a{at - 1}, *a{at - 1}]}}\n" for at in range(1, 60)),
+         "line 2 has the alias *a0"),
+        # A number to the base of 60, which takes minutes in YAML 1.1, and one beyond all floats.
+        ("a: " + ":".join(["1"] * (LIMIT // 2 - 2)), "it has the field 'a'"),
+        ("a: " + ":".join(["1"] * 400) + ".5", "it has the field 'a'"),
+        ("a: !!int ''", "it is not YAML: invalid literal for int()"),
+        ("a: !!timestamp b", "it has the field 'a'"),
+        ("a: !!bool b", "it has the field 'a'"),
+        (f"{HEAD}devices: [<<: {{name: x}}]", "devices[0] has the field '<<'"),
+        ("[" * 40 + "]" * 40, "more than 32 levels lie in one another"),
+    ],
+)  # fmt: skip
+def test_what_only_yaml_has_ends_nothing(text: str, why: str) -> None:
+    with pytest.raises(BareboatError) as caught:
+        parse_spec(text.encode(), "/etc/cdi/a.yaml")
+    assert str(caught.value).startswith(f"the device specification /etc/cdi/a.yaml cannot be used: {why}")
+
+
+def test_plain_texts_of_yaml_are_those_of_yaml_1_2() -> None:
+    text = f"{HEAD}devices:\n- name: yes\n- name: 2001-01-01\n- name: 1:1\n"
+    text += (
+        "  containerEdits: {deviceNodes: [{path: /dev/x, major: 195, minor: 0, fileMode: 0666, type: ~}]}\n"
+    )
+    spec = parse_spec(text.encode(), "/etc/cdi/a.yaml")
+    assert list(spec.devices) == ["yes", "2001-01-01", "1:1"]
+    assert spec.devices["1:1"].nodes == (DeviceNode("/dev/x", "/dev/x", number=(195, 0)),)
 
 
 def test_the_later_directory_counts() -> None:

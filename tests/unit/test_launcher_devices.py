@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,13 @@ def test_mounts_and_variables_come_with_the_device() -> None:
     assert list(binds(layout)).index("/b") < list(binds(layout)).index("/b/c/d")
     assert ("A", "1") in [op.args for op in layout.environment]
     assert {op.origin for op in layout.environment if op.args[0] == "A"} == {Origin.USER}
+
+
+def test_a_node_is_not_hidden_by_a_directory_around_it() -> None:
+    node, mount = DeviceNode("/opt/v/x", "/dev/x"), DeviceMount("/opt/lib", "/opt/v", read_only=True)
+    both = replace(asked(present=("/opt/lib",)), edits=Edits(nodes=(node,), mounts=(mount,)))
+    shown = list(binds(planned(both)))
+    assert shown.index("/opt/v") < shown.index("/opt/v/x")
 
 
 def test_a_mount_below_the_working_directory_is_refused() -> None:
@@ -304,6 +312,9 @@ def test_a_damaged_or_hidden_file_is_told_of_where_the_device_is_missing(top: Pa
     (top / "etc/a.json").rename(top / "etc/a.yaml")
     (top / "etc/a.yaml").write_text("{")
     (top / "etc/dir.json").mkdir()
+    os.mkfifo(top / "etc/pipe.json")
+    (top / "etc/loop.json").symlink_to("loop.json")
+    (top / "run").symlink_to("run")
     with pytest.raises(BareboatError) as caught:
         probe(top)
     text = str(caught.value)
@@ -311,7 +322,10 @@ def test_a_damaged_or_hidden_file_is_told_of_where_the_device_is_missing(top: Pa
         f"there is no device {NAME} on this host: no specification in {top}/etc or {top}/run "
     )
     assert f"the device specification {top}/etc/a.yaml cannot be used: it is not YAML: " in text
-    assert f"{top}/etc/dir.json cannot be read: Is a directory" in text
+    for name in ("dir", "pipe"):
+        assert f"{top}/etc/{name}.json cannot be read: it is no file" in text
+    for name in ("etc/loop.json", "run"):
+        assert f"{top}/{name} cannot be read: Too many levels of symbolic links" in text
 
 
 def test_everything_that_was_read_is_guarded(top: Path) -> None:

@@ -68,6 +68,14 @@ def test_two_libraries_fail() -> None:
     assert one.text.startswith("MPICH Version: 4.0.2 and MPICH Version: 4.2.1 answers")
 
 
+def test_another_of_the_hosts_libraries_than_asked_for_fails() -> None:
+    assert found(replace(GOOD, answer=LIBRARY), "library").outcome is Outcome.OK
+    one = found(replace(GOOD, answer="MPICH Version: 5.0.2"), "library")
+    assert one.outcome is Outcome.FAILS
+    assert one.text.endswith("; the host's MPICH 4.0.2 would say MPICH Version: 5.0.2")
+    assert "mpi.prefixes" in one.hint
+
+
 def test_a_world_that_is_not_the_step_fails() -> None:
     one = found(replace(GOOD, ranks=8), "ranks")
     assert (one.outcome, one.text) == (
