@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 
 from .elfcache import ElfCache
 from .elftypes import ElfFacts, ElfType, ForeignElf
@@ -29,8 +30,6 @@ INTERPRETERS = {
 }
 _CACHE = "/etc/ld.so.cache"
 _PRELOADS = "/etc/ld.so.preload"
-_LONGEST = 1 << 26
-"""Most that is read of a file, in bytes: tables of large sites have a hundredth of it."""
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
 _Places = Iterable[tuple[str, str]]
 """Directories to search, each with the file (container path) that names it, "" for none."""
@@ -124,11 +123,10 @@ class Loader:
     # -- what the container's loader goes by -----------------------------------------------------------------
 
     def _read(self, path: str) -> bytes:
-        """A file of the loader's; b"" where there is none, or a pipe or device, which would not end."""
+        """A file of the loader's; b"" for none, and for pipes and devices, which would not end."""
         host = self.view.resolve(path) if path and self.view.is_file(path) else None
         try:
-            with open(host or "", "rb") as file:  # noqa: PTH123
-                return file.read(_LONGEST)
+            return Path(host).read_bytes() if host else b""
         except OSError:
             return b""
 
