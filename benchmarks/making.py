@@ -96,12 +96,13 @@ def make_programs(
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     by_host = compile_programs(mpi.host, names, folders[BARE])
-    programs = {(BARE, name): str(folders[BARE] / name) for name in names}
+    called = [link for name in names for link in (name, *source_of(name).names)]
+    programs = {(BARE, name): str(folders[BARE] / name) for name in called}
     by_image, why = _make_in_image(mpi, names, directory, client=client, allocation=allocation, image=image)
     if by_image:
-        programs |= {(CONTAINER, name): str(folders[CONTAINER] / name) for name in names}
+        programs |= {(CONTAINER, name): str(folders[CONTAINER] / name) for name in called}
         return Made(programs, ((BARE, by_host), (CONTAINER, f"{by_image} of the image")))
-    programs |= {(CONTAINER, name): programs[BARE, name] for name in names}
+    programs |= {(CONTAINER, name): programs[BARE, name] for name in called}
     note = f"the container runs the programs that were compiled on the host: {why}"
     return Made(programs, ((BARE, by_host), (CONTAINER, by_host)), (note,))
 

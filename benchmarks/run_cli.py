@@ -14,7 +14,7 @@ from benchmarks.errors import BenchError
 from mpi_abi.rootfs import open_directory
 
 FAILED = 125
-SUITES = "launch,osu"
+SUITES = "launch,osu,npb"
 _ROUNDS = {"quick": 15, "normal": 15, "full": 30}
 _LIMITS = {"quick": 60.0, "normal": 300.0, "full": 3600.0}
 _QUICK_MINUTES = 7.0

@@ -25,6 +25,8 @@ from benchmarks.runner import Output
 from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, OsuProgram, find_osu
 
 NAME = "osu"
+BUILT_IN = "osu"
+"""One program with many names, as `benchmarks.programs` knows it."""
 
 _NORMAL = frozenset(
     {"osu_latency", "osu_bw", "osu_bibw", "osu_allreduce", "osu_alltoall", "osu_bcast", "osu_barrier"}
@@ -34,8 +36,8 @@ _NORMAL = frozenset(
 
 
 def wanted(asked: Asked) -> tuple[str, ...]:
-    """All programs of the level, unless the site has its own."""
-    return () if asked.osu else tuple(program.name for program in _chosen(asked.level))
+    """The built-in programs, which are one, unless the site has its own."""
+    return () if asked.osu else (BUILT_IN,)
 
 
 def offer(ground: Ground) -> Offer:
