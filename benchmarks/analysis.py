@@ -131,6 +131,8 @@ def _used(
     records: Iterable[Record], probes: Mapping[tuple[str, int], Sequence[Facts]], one: Outline, side: str
 ) -> Facts:
     """Sum up what a side used over all its runs; what varies is named as such."""
+    if not one.mpi:
+        return Facts()
     seen = probes.get((side, one.nodes)) or probes.get((side, min(one.nodes, 2))) or (Facts(),)
 
     def of(name: str) -> str:

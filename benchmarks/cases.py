@@ -91,7 +91,7 @@ class Case:
     title: the program as its suite names it ("osu_latency", "cg.S"), which with nodes and ranks is unique in
     the suite; ranks: of the whole step; commands: by side, with `BARE` among them; parse: reads the output of
     one run (that ended with code 0) and raises BenchError for anything that is not a good result: a wrong
-    verification, a missing size, garbage.
+    verification, a missing size, garbage; mpi: it is an MPI program, whose library and transport matter.
     """
 
     suite: str
@@ -100,6 +100,7 @@ class Case:
     ranks: int
     commands: Mapping[str, Command]
     parse: Callable[[Output], Reading] = field(compare=False)
+    mpi: bool = True
 
     @property
     def key(self) -> str:

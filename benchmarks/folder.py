@@ -30,6 +30,7 @@ class Outline:
     nodes: int
     ranks: int
     sides: tuple[str, ...]
+    mpi: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Kept:
 
 def outline(case: Case) -> Outline:
     """What is kept of a case.  Pure."""
-    return Outline(case.suite, case.title, case.key, case.nodes, case.ranks, tuple(case.commands))
+    return Outline(case.suite, case.title, case.key, case.nodes, case.ranks, tuple(case.commands), case.mpi)
 
 
 class Folder:

@@ -16,7 +16,7 @@ from benchmarks.folder import RESULTS, Folder, Kept, outline
 from benchmarks.making import Made, advise_pmi, find_mpi, make_programs
 from benchmarks.progress import Progress
 from benchmarks.report import to_json
-from benchmarks.results import Failure, Results
+from benchmarks.results import Failure, Results, Setting
 from benchmarks.runner import Allocation, Output, Step, job_state, run_step
 from benchmarks.suites import get_suite
 from benchmarks.suites.common import (
@@ -170,6 +170,12 @@ def _require_same(before: Kept, now: Kept) -> None:
             "the measurement cannot go on: it would now have other cases than before",
             hint="the nodes, the image, the programs or bareboat have changed: measure into a new directory",
         )
+
+
+def _joined(before: Setting, now: Setting) -> Setting:
+    """The setting of a measurement that goes on: begun then, in several jobs."""
+    jobs = dict.fromkeys((*before.job_id.split(", "), now.job_id))
+    return replace(now, started=before.started, job_id=", ".join(jobs))
 
 
 def _starter(target: Target, allocation: Allocation) -> Callable[[Case, str], Output]:

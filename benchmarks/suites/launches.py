@@ -40,7 +40,7 @@ def offer(ground: Ground) -> Offer:
             bare = Command(("true",))
             sides = {BARE: bare, CONTAINER: Command(("true",), ground.image)}
             sides[COLD] = Command(("true",), ground.image, variables=_REPLAN)
-            cases.append(Case(NAME, "true", nodes, ranks, sides, read_launch))
+            cases.append(Case(NAME, "true", nodes, ranks, sides, read_launch, mpi=False))
         if (BARE, _HELLO) in ground.programs:
             ranks = _ranks(ground, nodes)[-1]
             commands = ground.commands(_HELLO)
