@@ -22,6 +22,8 @@ LIMIT = 1 << 20
 """Largest specification, in bytes."""
 
 _DEPTH = 32
+_TOLD = 3
+"""Of how many damaged files is told why they are."""
 
 _YAML_VALUES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ("null", "~|null|Null|NULL|", lambda text: None),
@@ -178,6 +180,8 @@ def _find(name: str, files: tuple[SpecFile, ...], directories: tuple[str, ...]) 
     ]
     said = known or [f"no specification in {' or '.join(directories)} is for {kind}"]
     problems = [file.problem for file in files if file.problem]
+    if len(problems) > _TOLD:
+        problems[_TOLD:] = [f"{len(problems) - _TOLD} more files cannot be used"]
     raise BareboatError(
         f"there is no device {name} on this host: {'; '.join((*said, *problems))}",
         hint="check BAREBOAT_DEVICES and --device; a step reads the specifications on each of its nodes",

@@ -185,15 +185,29 @@ class _Search:
         host = self._host_path(path)
         opener = LoadedObject(path, path, path, host, self._elves.facts(host), Found.PROGRAM, None)
         for name in group.opens:
-            found = self._loader.find(name, (opener,))
-            real = self._loader.view.canonical(found[0]) if found else None
-            if found is None or real is None:
+            real = self._add_found(name, opener)
+            if not real:
                 continue
-            self._add_tree(found[0], top_group="")
             library, known = self._files[real], self._files[path]
             if name != library.soname:
                 self._files[real] = replace(library, aliases=(*library.aliases, name))
             self._files[path] = replace(known, needed=(*known.needed, library.soname))
+
+    def _add_found(self, name: str, asker: LoadedObject) -> str:
+        """Add what is opened later and its NEEDED tree: its key in `_files`, "" where it cannot be loaded.
+
+        The MPI does without what is damaged, as without what is not there.
+        """
+        try:
+            found = self._loader.find(name, (asker,))
+            if found is None:
+                return ""
+            self._add_tree(found[0], top_group="")
+        except AbiError:
+            return ""
+        # Of two files with one soname, the first that was loaded serves.
+        soname = self._elves.facts(self._host_path(found[0])).soname or found[0].rpartition("/")[2]
+        return self._by_soname.get(soname) or self._loader.view.canonical(found[0]) or ""
 
     def _add_tree(self, path: str, *, top_group: str) -> None:
         """Add a library and its NEEDED tree; ``top_group`` is its own group, "" to look that up."""
@@ -265,11 +279,8 @@ class _Search:
         for name in facts.needed:
             if name in tables().libc or name in self._by_soname:
                 continue
-            found = self._loader.find(name, (plugin,))
-            if found is None:
+            if not self._add_found(name, plugin):
                 self._missing[name, path] = None
-            else:
-                self._add_tree(found[0], top_group="")
 
     def _find_directory(self, group: Group, row: PluginDirectory) -> str:
         """Host path of the first directory that fits a row, or ""."""

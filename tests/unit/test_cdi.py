@@ -311,6 +311,13 @@ def test_an_unknown_kind_is_refused_with_the_problems_of_other_files() -> None:
     )
 
 
+def test_of_many_damaged_files_some_are_told() -> None:
+    bad = [SpecFile(f"/etc/cdi/{at}.json", 0, problem=f"{at} is bad") for at in range(5)]
+    with pytest.raises(BareboatError) as caught:
+        choose(["a.b/c=7"], bad, ["/etc/cdi"])
+    assert str(caught.value).endswith("for a.b/c; 0 is bad; 1 is bad; 2 is bad; 2 more files cannot be used")
+
+
 def test_a_damaged_file_of_another_vendor_is_in_nobodys_way() -> None:
     bad = SpecFile("/etc/cdi/bad.yaml", 0, problem="it is not YAML")
     assert choose(["vendor.test/null=0"], [bad, parse(document())], ["/etc/cdi"]).environment == (("A", "1"),)

@@ -210,6 +210,49 @@ def test_a_provider_whose_driver_is_not_installed_is_told_and_refuses_nothing(
     assert swap(Host(found.root, found.mpi, closure), image).covers
 
 
+@pytest.mark.parametrize("damage", ["no library", "a directory"])
+def test_a_damaged_driver_of_a_provider_is_told_and_refuses_nothing(
+    host: Callable[[str], Host], image: Path, damage: str
+) -> None:
+    """The MPI goes on without a plugin that cannot be loaded, and so must its launches."""
+    found = host("omnipath")
+    driver = found.root / f"usr/lib/{LIB}/libpsm2.so.2"
+    driver.unlink()
+    if damage == "a directory":
+        driver.mkdir()
+    else:
+        driver.write_text("an installer's note\n" * 9)
+    closure = find_closure(found.mpi, root=str(found.root))
+    assert closure.missing == (("libpsm2.so.2", f"{DIR}/libfabric/libpsm2-fi.so"),)
+    assert swap(Host(found.root, found.mpi, closure), image).covers
+
+
+def test_a_damaged_library_that_is_opened_by_name_is_done_without(
+    host: Callable[[str], Host], image: Path
+) -> None:
+    found = host("slingshot")
+    assert "libgdrapi.so.2" in found.groups
+    damaged = (found.root / DIR.lstrip("/") / "libgdrapi.so.2").resolve()
+    damaged.write_text("an installer's note\n" * 9)
+    closure = find_closure(found.mpi, root=str(found.root))
+    assert "libgdrapi.so.2" not in {item.soname for item in closure.files}
+    assert swap(Host(found.root, found.mpi, closure), image).covers
+
+
+def test_of_two_copies_of_what_is_opened_the_first_serves(host: Callable[[str], Host], image: Path) -> None:
+    found = host("slingshot")
+    name = found.root / DIR.lstrip("/") / "libgdrapi.so"
+    name.unlink()
+    shutil.copy(name.with_name("libgdrapi.so.2"), name)
+    closure = find_closure(found.mpi, root=str(found.root))
+    covers = {
+        cover.target: cover.source for cover in swap(Host(found.root, found.mpi, closure), image).covers
+    }
+    # One soname is loaded once, by the name that is tried first.
+    assert covers[f"{PRIVATE}/lib/libgdrapi.so"] == f"{DIR}/libgdrapi.so"
+    assert covers[f"{PRIVATE}/lib/libgdrapi.so.2"] == f"{DIR}/libgdrapi.so"
+
+
 def test_devices_are_looked_for_only_where_that_matters(host: Callable[[str], Host]) -> None:
     found = host("slingshot")
     recorder = Recorder()
