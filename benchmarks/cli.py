@@ -1,4 +1,4 @@
-"""The group ``bareboat bench``.  Only this file and run_cli.py print or exit."""
+"""The group ``bareboat bench``.  Only this file, run_cli.py and report_cli.py print or exit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from benchmarks.errors import BenchError
+from benchmarks.report_cli import report
 from benchmarks.run_cli import run
 from mpi_abi.rootfs import open_directory
 
@@ -269,3 +270,4 @@ def _run(suite: Callable[[Progress], Results], json_file: Path | None) -> None:
 
 
 bench.add_command(run)
+bench.add_command(report)

@@ -1,0 +1,53 @@
+"""``bareboat bench report``.  Prints and exits, like `benchmarks.cli`, which lists it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.errors import BenchError
+
+RESULTS, PAGE, TABLE = "results.json", "report.html", "results.csv"
+
+
+@click.command("report")
+@click.argument("results", metavar="DIR|FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the page goes (default: beside the results).",
+)
+def report(*, results: Path, out: Path | None) -> None:
+    """Show results as one page without a network (report.html), and as a table (results.csv).
+
+    DIR is of `bareboat bench run`; FILE is one that --json of another command has written.
+    """
+    from benchmarks.page.html import to_html
+    from benchmarks.page.table import to_csv
+    from benchmarks.report import from_json
+
+    source = results / RESULTS if results.is_dir() else results
+    try:
+        found = from_json(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BenchError(
+            f"the results {source} cannot be read: {why}",
+            hint="name a directory of `bareboat bench run`, or a file that --json has written",
+        ) from error
+    if not found.rows:
+        raise BenchError(
+            f"{source} holds no figure that could be shown", hint="look at its failures and notes"
+        )
+    target = out or source.parent
+    for name, text in ((PAGE, to_html(found)), (TABLE, to_csv(found))):
+        path = target / name
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise BenchError(
+                f"{path} cannot be written: {error.strerror}", hint="name another directory with --out"
+            ) from error
+        click.echo(path)
