@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.errors import BenchError
+from benchmarks.suites.osu_programs import PROGRAMS as OSU_PROGRAMS
 from mpi_abi import AbiError, HostMpi
 from mpi_abi.elfcache import ElfCache
 
@@ -33,7 +34,16 @@ class Source:
     names: tuple[str, ...] = ()
 
 
+_OSU_FILES = (
+    *("main", "options", "output", "data", "pt2pt", "operations", "collective", "nonblocking"),
+    *("access", "one_sided", "startup"),
+)
 KNOWN: Mapping[str, Source] = {
+    "osu": Source(
+        tuple(f"osu/{name}.c" for name in _OSU_FILES),
+        ("-std=c11", "-O2"),
+        names=(*(program.name for program in OSU_PROGRAMS), "osu_hello"),
+    ),
     **{
         f"npb_{kernel}": Source((f"npb/{kernel}.c", "npb/common.c"), ("-std=c11", "-O3"))
         for kernel in ("ep", "is")

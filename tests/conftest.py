@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.programs import compile_programs
+from mpi_abi import choose_host, probe_host
 from slurm.install import install
 from slurm.testbed import images, leftovers
 from slurm.testbed.account import temporary_user
@@ -122,6 +124,18 @@ def attack() -> Iterator[Path]:
     )
     yield program
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def osu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in OSU suite, compiled with each MPI of this host: a directory for each family."""
+    directory = tmp_path_factory.mktemp("osu")
+    for family in ("mpich", "openmpi"):
+        host = choose_host(probe_host(family=family), family)
+        assert host is not None
+        (directory / family).mkdir()
+        compile_programs(host, ("osu",), directory / family)
+    return directory
 
 
 @pytest.fixture(scope="session")
