@@ -45,8 +45,10 @@ KNOWN: Mapping[str, Source] = {
         names=(*(program.name for program in OSU_PROGRAMS), "osu_hello"),
     ),
     **{
-        f"npb_{kernel}": Source((f"npb/{kernel}.c", "npb/common.c"), ("-std=c11", "-O3"))
-        for kernel in ("ep", "is")
+        f"npb_{kernel}": Source(
+            tuple(f"npb/{name}.c" for name in (kernel, *parts, "common")), ("-std=c11", "-O3")
+        )
+        for kernel, parts in (("ep", ()), ("is", ()), ("cg", ()), ("mg", ("mg_grid",)), ("ft", ("fft",)))
     },
 }
 """Programs of more than one file; any other NAME is NAME.c."""

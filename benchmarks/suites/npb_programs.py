@@ -84,9 +84,9 @@ KERNELS: Mapping[str, NpbKernel] = {
     for kernel in (
         NpbKernel("ep", "Gaussian pairs", True, _any),
         NpbKernel("is", "integer sort", True, _power_of_two),
-        NpbKernel("cg", "conjugate gradient", False, _power_of_two),
-        NpbKernel("mg", "multigrid", False, _power_of_two),
-        NpbKernel("ft", "3-D FFT", False, _power_of_two),
+        NpbKernel("cg", "conjugate gradient", True, _power_of_two),
+        NpbKernel("mg", "multigrid", True, _power_of_two),
+        NpbKernel("ft", "3-D FFT", True, _power_of_two),
         NpbKernel("lu", "SSOR", False, _near_square),
         NpbKernel("sp", "scalar pentadiagonal", False, _square),
         NpbKernel("bt", "block tridiagonal", False, _square),

@@ -3,7 +3,7 @@
  *
  *     DISTURB=FUNCTION:CALL   the CALLth call of FUNCTION on rank 0, from 1
  *
- * Doubles become larger by one part in 10^5, the first of the integers by 1. 
+ * Doubles become larger by one part in 10^5, the last of the integers by 1.
  */
 #include <mpi.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ static void disturb(void *data, int count, MPI_Datatype type)
             values[i] *= 1.0 + 1e-5;
         fprintf(stderr, "disturbed %d doubles\n", count);
     } else if (type == MPI_INT) {
-        ((int *)data)[0] ^= 1;
+        ((int *)data)[count - 1] ^= 1;
         fprintf(stderr, "disturbed 1 of %d integers\n", count);
     }
 }

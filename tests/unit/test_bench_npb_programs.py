@@ -31,9 +31,9 @@ def install(top: Path, *paths: str) -> None:
 
 
 def test_the_built_in_programs() -> None:
-    assert [program.title for program in built_in(Level.QUICK)] == ["ep.S", "is.S"]
+    assert [program.title for program in built_in(Level.QUICK)] == ["ep.S", "is.S", "cg.S", "mg.S", "ft.S"]
     assert {program.arguments for program in built_in(Level.NORMAL)} == {("-c", "S"), ("-c", "A")}
-    assert len(built_in(Level.FULL)) == 8
+    assert len(built_in(Level.FULL)) == 20
     for program in built_in(Level.QUICK):
         source = KNOWN[program_name(program.kernel)]
         assert all((SOURCES / file).is_file() for file in source.files)

@@ -127,7 +127,7 @@ static void print_library(void)
     printf("# library digest: %016" PRIx64 "\n", digest);
 }
 
-static void print_block(const struct npb_run *run, const struct npb_result *result)
+static void print_block(const struct npb_run *run, const struct npb_result *result, bool verified)
 {
     double rate = result->operations / result->seconds;
 
@@ -142,7 +142,7 @@ static void print_block(const struct npb_run *run, const struct npb_result *resu
     printf(" Mop/s total     = %24.2f\n", rate);
     printf(" Mop/s/process   = %24.2f\n", rate / run->ranks);
     printf(" Operation type  = %24s\n", result->operation);
-    printf(" Verification    = %24s\n", result->verified ? "SUCCESSFUL" : "UNSUCCESSFUL");
+    printf(" Verification    = %24s\n", verified ? "SUCCESSFUL" : "UNSUCCESSFUL");
     printf(" Version         = %24s\n", "bareboat, as 3.4.1");
     printf(" Compile date    = %24s\n", __DATE__);
     printf("\n Compile options:\n");
@@ -156,8 +156,12 @@ static void print_block(const struct npb_run *run, const struct npb_result *resu
 
 int npb_finish(const struct npb_run *run, const struct npb_result *result)
 {
+    int verified = result->verified;
+
+    /* Not all ranks need hold the same number where the library went wrong. */
+    MPI_Allreduce(MPI_IN_PLACE, &verified, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
     if (run->rank == 0)
-        print_block(run, result);
+        print_block(run, result, verified);
     MPI_Finalize();
-    return result->verified ? EXIT_SUCCESS : EXIT_WRONG;
+    return verified ? EXIT_SUCCESS : EXIT_WRONG;
 }

@@ -40,13 +40,13 @@ struct npb_result {
     double seconds;        /* only rank 0's counts */
     double operations;     /* of the whole run, in millions */
     const char *operation; /* what is counted */
-    bool verified;         /* on every rank the same */
+    bool verified;         /* as far as this rank knows */
 };
 
 /* MPI_Init, the options, the title line.  Ends the program where an option is wrong. */
 void npb_start(struct npb_run *run, const char *kernel, int *argc, char ***argv);
 
-/* The result block, MPI_Finalize; returns main's exit code. */
+/* The result block, SUCCESSFUL if all ranks say so; MPI_Finalize; returns main's exit code. */
 int npb_finish(const struct npb_run *run, const struct npb_result *result);
 
 /* Ends the program on all ranks unless their number is a power of two up to a largest one. */
