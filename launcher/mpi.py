@@ -77,8 +77,8 @@ def _decide(
 
     probe = mpi_abi.ImageProbe(view, environment)
     facts = probe.run(program or None)
-    if facts.other_families and facts.source is mpi_abi.MpiSource.SEARCH:
-        # The image holds several and the program names none: the one that this host has is the one to take.
+    if facts.source is mpi_abi.MpiSource.SEARCH and (facts.other_families or facts.adapts):
+        # The program names none, and the image holds several, or it takes any: the host's counts.
         hosts = _hosts(config, recorder)
         ours = tuple(dict.fromkeys(host.family for host in hosts))
         probe = mpi_abi.ImageProbe(view, environment, prefer=ours)

@@ -10,12 +10,12 @@ from .answers import Answer
 from .errors import AbiError
 from .image import MpiSource
 from .judging import Judge, Judgement
+from .opened import plugin_files
 from .pmi import PmiAdvice, spoken_by
 from .programs import find_programs
 from .reads import Reads
 from .reasons import Code
 from .rootfs import RootView
-from .users import plugin_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def check_image(view: RootView, judge: Judge, *, programs: bool = True) -> Check
         return Checked((whole,))
     found = find_programs(view)
     judged = []
-    for path in dict.fromkeys((*found.paths, *plugin_files(view, None))):
+    for path in dict.fromkeys((*found.paths, *(path for path, _ in plugin_files(view, None)))):
         try:
             each = judge.judge(view, path, reads=reads)
         except AbiError as error:

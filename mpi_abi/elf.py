@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from .elffile import LONGEST, MOST_TEXT, ElfFile
 from .elftypes import Symbol
@@ -17,8 +18,8 @@ _DT_HASH, _DT_SYMTAB, _DT_RELA, _DT_RELASZ, _DT_GNU_HASH = 4, 6, 7, 8, 0x6FFFFEF
 _SHT_SYMTAB = 2
 _STB_GLOBAL, _STB_WEAK, _STB_GNU_UNIQUE = 1, 2, 10
 _STT_OBJECT = 1
-_SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size
-_RELA = struct.Struct("<QQq")
+SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size
+RELA = struct.Struct("<QQq")
 _WORD = struct.Struct("<I")
 _SECOND_WORD = struct.Struct("<4xI")
 _FOUR_WORDS = struct.Struct("<IIII")
@@ -29,6 +30,8 @@ _MOST_RELOCATIONS = 1 << 22
 _PIECE = 256
 """Of dynamic symbols, of relocations (and a static program's symbols), and how many are read at once."""
 
+Kind = TypeVar("Kind", bound="Elf")
+
 
 @contextmanager
 def open_elf(path: str, *, shown: str = "") -> Iterator[Elf]:
@@ -37,10 +40,17 @@ def open_elf(path: str, *, shown: str = "") -> Iterator[Elf]:
     Errors name it as ``shown`` (default: ``path``): a file of a container is known by its path in there.
     Raises AbiError if it cannot be read or is not a 64-bit little-endian ELF file.
     """
+    with open_as(Elf, path, shown=shown) as elf:
+        yield elf
+
+
+@contextmanager
+def open_as(kind: type[Kind], path: str, *, shown: str = "") -> Iterator[Kind]:
+    """The same, with more to ask than symbols."""
     name = shown or path
     try:
         with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            yield Elf(data, name)
+            yield kind(data, name)
     except (OSError, ValueError) as error:
         # mmap raises ValueError for an empty file.
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -86,7 +96,7 @@ class Elf(ElfFile):
         if _DT_SYMTAB not in self._tags or not self._symbol_count:
             return b""
         start = self._offset(self._tags[_DT_SYMTAB])
-        return self._slice(start, self._symbol_count * _SYMBOL.size, "the symbol table")
+        return self._slice(start, self._symbol_count * SYMBOL.size, "the symbol table")
 
     def _names(self, *, defined: bool, bindings: tuple[int, ...]) -> frozenset[str]:
         start, stop = self._strings
@@ -107,11 +117,11 @@ class Elf(ElfFile):
     def _pick(self, text: str, wanted: frozenset[int], *, defined: bool) -> Iterator[str]:
         # These loops are the reader's only hot ones: no call, no decoding and no tuple for each symbol.
         table, end = self._table, text.index
-        step = _PIECE * _SYMBOL.size
+        step = _PIECE * SYMBOL.size
         for at in range(0, len(table), step):
             found = [
                 text[name : end("\0", name)]
-                for name, info, _, section, _, _ in _SYMBOL.iter_unpack(table[at : at + step])
+                for name, info, _, section, _, _ in SYMBOL.iter_unpack(table[at : at + step])
                 if info in wanted and (section != 0) is defined and name
             ]
             self._take(sum(map(len, found)))
@@ -132,13 +142,13 @@ class Elf(ElfFile):
         """Exported data objects: name -> size in bytes."""
         return {
             self._string(name): size
-            for name, info, _, section, _, size in _SYMBOL.iter_unpack(self._table)
+            for name, info, _, section, _, size in SYMBOL.iter_unpack(self._table)
             if section and info & 15 == _STT_OBJECT and info >> 4 in (_STB_GLOBAL, _STB_WEAK)
         }
 
     def symbols(self) -> Iterator[Symbol]:
         """Go through all dynamic symbols with a name."""
-        for entry in _SYMBOL.iter_unpack(self._table):
+        for entry in SYMBOL.iter_unpack(self._table):
             if entry[0]:
                 yield self._symbol(entry)
 
@@ -151,7 +161,7 @@ class Elf(ElfFile):
         if _DT_GNU_HASH in self._tags:
             return self._find_by_gnu_hash(name)
         wanted, start = name.encode("utf-8", "surrogateescape") + b"\0", self._strings[0]
-        for entry in _SYMBOL.iter_unpack(self._table):
+        for entry in SYMBOL.iter_unpack(self._table):
             at = start + entry[0]
             if entry[3] and self._data[at : at + len(wanted)] == wanted:
                 return self._symbol(entry)
@@ -169,7 +179,7 @@ class Elf(ElfFile):
         while index >= first and index:
             hashed = self._unpack(_WORD, at + 4 * buckets + 4 * (index - first))[0]
             if hashed | 1 == code | 1:
-                entry = _SYMBOL.unpack(self._slice(table + index * _SYMBOL.size, _SYMBOL.size, "a symbol"))
+                entry = SYMBOL.unpack(self._slice(table + index * SYMBOL.size, SYMBOL.size, "a symbol"))
                 if entry[3] and self._string(entry[0]) == name:
                     return self._symbol(entry)
             if hashed & 1:
@@ -192,13 +202,13 @@ class Elf(ElfFile):
         """
         if _DT_RELA not in self._tags or _DT_SYMTAB not in self._tags:
             return {}
-        count = self._bounded(self._tags.get(_DT_RELASZ, 0) // _RELA.size, _MOST_RELOCATIONS)
+        count = self._bounded(self._tags.get(_DT_RELASZ, 0) // RELA.size, _MOST_RELOCATIONS)
         start, symbols = self._offset(self._tags[_DT_RELA]), self._offset(self._tags[_DT_SYMTAB])
         found = {}
-        for _, info, _ in self._records(_RELA, start, count, "the relocations"):
+        for _, info, _ in self._records(RELA, start, count, "the relocations"):
             if info & 0xFFFFFFFF == self._copy_type:
-                entry = self._slice(symbols + (info >> 32) * _SYMBOL.size, _SYMBOL.size, "a symbol")
-                symbol = self._symbol(_SYMBOL.unpack(entry))
+                entry = self._slice(symbols + (info >> 32) * SYMBOL.size, SYMBOL.size, "a symbol")
+                symbol = self._symbol(SYMBOL.unpack(entry))
                 found[symbol.name] = symbol.size
         return found
 
@@ -216,7 +226,7 @@ class Elf(ElfFile):
             return False
         return any(
             entry[3] and self._data[strings + entry[0] : strings + entry[0] + len(wanted)] == wanted
-            for entry in self._records(_SYMBOL, start, count, "the full symbol table")
+            for entry in self._records(SYMBOL, start, count, "the full symbol table")
         )
 
     @cached_property
@@ -227,7 +237,7 @@ class Elf(ElfFile):
             for kind, offset, size, link in headers:
                 # There is one at most.
                 if kind == _SHT_SYMTAB and link < len(headers):
-                    count = self._bounded(size // _SYMBOL.size, _MOST_RELOCATIONS)
+                    count = self._bounded(size // SYMBOL.size, _MOST_RELOCATIONS)
                     names, length = headers[link][1:3]
                     return offset, count, names, min(names + length, len(self._data))
         return 0, 0, 0, 0

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from .elf import open_elf
+from .elf import open_as, open_elf
+from .elfcode import ElfCode
 from .elftypes import ElfFacts, Symbol, machine_name
 from .errors import AbiError
 
@@ -27,6 +28,7 @@ class ElfCache:
         self._found: dict[tuple[str, str], Symbol | None] = {}
         self._shown: dict[str, str] = {}
         self._matches: dict[tuple[str, str], str] = {}
+        self._reached: dict[tuple[str, frozenset[str]], tuple[frozenset[str], frozenset[str]]] = {}
 
     def facts(self, host_path: str, *, shown: str = "") -> ElfFacts:
         """What the loader decides by."""
@@ -43,6 +45,14 @@ class ElfCache:
     def undefined(self, host_path: str) -> frozenset[str]:
         """Names of all symbols that others must define (weak ones are not among them)."""
         return self._read_names(host_path, "undefined")
+
+    def reached(self, host_path: str, names: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """Of what others must define: the names bound at start, and those that calls of ``names`` may use."""
+        key = host_path, names
+        if key not in self._reached:
+            with open_as(ElfCode, host_path, shown=self._shown.get(host_path, "")) as elf:
+                self._reached[key] = elf.bound_at_start, elf.reached(names)
+        return self._reached[key]
 
     def _read_names(self, host_path: str, which: str) -> frozenset[str]:
         if (host_path, which) not in self._names:

@@ -20,8 +20,10 @@ class Family:
 
     ``wire_up`` are the interfaces by which its ranks find each other through srun; from version
     ``alone_since`` on, a rank that finds none of them starts alone and says nothing ("": it always says so).
-    ``markers`` are patterns of objects of which only the address counts.  ``own_bindings``: its Fortran and
-    C++ libraries call the C library by functions alone, so that an image's may go on above a host's.
+    ``markers`` are patterns of objects of which only the address counts.  ``inner`` are patterns of names,
+    beside those of MPI functions, that its Fortran and C++ libraries use of its others and that mean the same
+    in all versions from ``inner_since`` on (the rest does within a series): an image's may go on above a
+    host's.
     """
 
     name: str
@@ -33,7 +35,8 @@ class Family:
     alone_since: str = ""
     markers: tuple[str, ...] = ()
     swappable: bool = True
-    own_bindings: bool = False
+    inner: tuple[str, ...] = ()
+    inner_since: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class PluginRow:
-    """Files (patterns) that programs open which are or load one of ``openers``; see ``plugins.toml``."""
+    """Files (patterns) that programs open which are or load one of ``openers``; see ``plugins.toml``.
+
+    ``adapts`` is the family that an MPI must be of for them to be opened, "" if they are in any case.
+    """
 
     openers: tuple[str, ...]
     files: tuple[str, ...]
+    adapts: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -18,10 +16,11 @@ from .libc import LibcFacts, LibcKind, probe_libc, root_machine
 from .linkedin import find_in_static, find_in_tree
 from .loader import Found, LoadedObject, Loader, Missing, Tree
 from .mpilib import MpiLibrary, identify, looks_like_mpi
+from .opened import Plugin, adapts_to, asked_names, find_plugins, plugin_needs, read_shebang
 from .reads import Reads
 from .rootfs import RootView
 from .search import search
-from .users import Need, Plugin, bindings_of, c_first, mpi_in, needs_of, of_family, plugin_files
+from .users import Binding, Need, bindings_of, c_first, mpi_in, needs_of, of_family, offered_by
 
 # A program that imports one of these can open or start others, whose MPI its own tree does not show.
 _REACHES_OUT = frozenset(
@@ -63,6 +62,8 @@ class ImageMpiFacts:
     into; ``plugins`` are files that the program opens by the table, whose ``needs`` count like its own.
     ``early`` are libraries (name -> path without links) that an RPATH finds for the MPI's own needs,
     ``bindings`` what the MPI's own Fortran and C++ libraries need of its others.
+    ``adapts`` are families of which a program takes the one that it finds, if it does: then ``family`` is one
+    that is preferred, whatever ``mpi`` is, and ``asked`` are the names by which it wants the MPI.
     """
 
     program: str
@@ -86,7 +87,14 @@ class ImageMpiFacts:
     holder: str = ""
     plugins: tuple[str, ...] = ()
     early: Mapping[str, str] = field(default_factory=dict)
-    bindings: tuple[Need, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    adapts: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the program uses another family than that of the MPI that lies in the image."""
+        return bool(self.adapts) and bool(self.mpi) and self.family != self.mpi[0].family
 
     @property
     def other_families(self) -> tuple[str, ...]:
@@ -202,8 +210,9 @@ class ImageProbe:
             if holder:
                 return _linked_in(facts, holder, family)
             facts = self._with_search(facts, loader, plugins, sparing=sparing)
+            facts = self._adapted(facts, plugins)
         facts = self._with_plugins(facts, plugins)
-        return replace(facts, offered=self._offered(facts.mpi))
+        return replace(facts, offered=offered_by(self._elves, facts.mpi))
 
     def complete(
         self, facts: ImageMpiFacts, names: Collection[str] | None = None, *, whole_libc: bool = False
@@ -250,7 +259,7 @@ class ImageProbe:
             )
         machine = file_machine(host)
         if machine is None:
-            words = _shebang(host)
+            words = read_shebang(host)
             return _Program(path, ProgramKind.SCRIPT, root_machine(self._view), words[0] if words else "")
         try:
             with open_elf(host, shown=path) as elf:
@@ -278,7 +287,9 @@ class ImageProbe:
             mpi=c_first(mine.values()),
             others=tuple(item for item in found.values() if item.family not in ("", family)),
             needs=needs,
-            bindings=bindings_of(self._elves, facts.tree, mine),
+            bindings=bindings_of(
+                self._elves, facts.tree, mine, needs, at_once=bool(self._environment.get("LD_BIND_NOW"))
+            ),
             copies=copies,
             markers=frozenset(
                 name
@@ -325,7 +336,7 @@ class ImageProbe:
         if not families:
             return replace(facts, reaches_out=reaches_out)
         # What the program opens first, what can be replaced before what cannot; then the loader's own order.
-        wanted = {each.family for each in plugins}
+        wanted = {each.family for each in plugins if each.mpi}
         swappable = {name for name in families if tables().families[name].swappable}
         families.sort(key=lambda name: (name not in wanted, name not in self._prefer, name not in swappable))
         chosen = [item for item in found if item.family == families[0]]
@@ -348,41 +359,37 @@ class ImageProbe:
         if facts.kind is ProgramKind.NONE:
             names = None
         elif facts.kind is ProgramKind.SCRIPT:
-            names = {word.rpartition("/")[2] for word in _shebang(self._view.resolve(facts.program) or "")}
-        found = []
-        for path in plugin_files(self._view, names):
-            # What cannot be loaded cannot be opened either.
-            with suppress(AbiError):
-                tree = loader.load(path, follow=self._follow if sparing else None, preload=False)
-                if mpi := mpi_in(self._elves, tree):
-                    found.append(Plugin(path, tree, mpi))
-        return found
+            names = {
+                word.rpartition("/")[2] for word in read_shebang(self._view.resolve(facts.program) or "")
+            }
+        return find_plugins(loader, names, follow=self._follow if sparing else None)
 
     def _with_plugins(self, facts: ImageMpiFacts, plugins: list[Plugin]) -> ImageMpiFacts:
         for each in plugins:
-            if each.family == facts.family:
-                needs, users = needs_of(self._elves, each.tree, of_family(each.mpi, each.family))
+            if facts.mpi and each.family == facts.family:
+                needs, users = plugin_needs(self._elves, each, facts.mpi[0])
                 self._users += tuple(item for item in users if item not in self._users)
                 more = tuple(need for need in needs if need not in facts.needs)
-                facts = replace(facts, needs=facts.needs + more, plugins=(*facts.plugins, each.path))
+                facts = replace(
+                    facts,
+                    needs=facts.needs + more,
+                    plugins=(*facts.plugins, each.path),
+                    asked=(*facts.asked, *asked_names(each)),
+                )
         return facts
 
-    def _offered(self, libraries: tuple[MpiLibrary, ...]) -> frozenset[str]:
-        """All MPI functions of the image's C library."""
-        for item in libraries:
-            if item.role == C_ROLE:
-                exports = self._elves.exports(item.host_path)
-                return frozenset(name for name in exports if name.startswith(("MPI_", "PMPI_")))
-        return frozenset()
+    def _adapted(self, facts: ImageMpiFacts, plugins: list[Plugin]) -> ImageMpiFacts:
+        """The facts for the preferred family that the program has modules for, if it opens nothing else."""
+        # Not for an image as such: other programs may lie beside the one that adapts.
+        if facts.source is not MpiSource.SEARCH or facts.kind is ProgramKind.NONE:
+            return facts
+        adapts = adapts_to(plugins)
+        family = facts.family
+        if family not in self._prefer:
+            family = next((name for name in self._prefer if name in adapts), family)
+        return replace(facts, adapts=adapts, family=family)
 
 
 def _linked_in(facts: ImageMpiFacts, holder: str, family: str) -> ImageMpiFacts:
     """The facts of a program with an MPI of ``family`` ("": none) in the file ``holder``."""
     return replace(facts, source=MpiSource.STATIC, family=family, holder=holder) if family else facts
-
-
-def _shebang(host_path: str) -> list[str]:
-    """The words of a script's first line: its interpreter, and what that is given."""
-    with open(host_path, "rb") as file:  # noqa: PTH123
-        match = re.match(rb"#!([^\n]*)", file.read(256))
-    return match.group(1).decode("utf-8", "surrogateescape").split() if match else []

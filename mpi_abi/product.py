@@ -62,6 +62,12 @@ def older(version: str, than: str) -> bool:
     return match is not None and _numbers(match[0]) < _numbers(than)
 
 
+def series(version: str) -> tuple[int, ...]:
+    """The release series of a version, e.g. (5, 0) of 5.0.7; () if it has none."""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else ()
+
+
 def _has(row: ValueSet, product: str, version: str) -> bool:
     # Pre-releases (5.0.0b1) are in no row: the sets changed between two of them.
     if row.product != product or not re.fullmatch(r"\d+(\.\d+)*", version):

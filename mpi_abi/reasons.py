@@ -11,6 +11,7 @@ OWN_MPI = "BAREBOAT_MPI=image runs the program with the image's own MPI"
 class Code(StrEnum):
     """Names of reasons, for programs.  docs/abi.md explains each; none changes its meaning."""
 
+    ADAPTS = "adapts"
     ARCHITECTURE = "architecture"
     CONFLICT = "conflict"
     CPU_LEVEL = "cpu-level"

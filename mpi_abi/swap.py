@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .closure import Closure, ClosureDevice
-from .families import tables
+from .families import C_ROLE, tables
 from .host import HostMpi
 from .hostlibc import added_directories, libc_covers, libc_unfit
 from .image import ImageMpiFacts
@@ -88,7 +88,13 @@ def make_swap(image: ImageMpiFacts, host: HostMpi, closure: Closure, *, private_
 
 
 def _mpi_covers(image: ImageMpiFacts, host: HostMpi, private_dir: str) -> Iterator[Cover]:
+    for name in image.asked:
+        yield Cover(
+            host.c_library.real, f"{private_dir}/lib/{name}", f"what adapts to {host.title} asks for it"
+        )
     for item in image.mpi:
+        if image.adapted and item.role != C_ROLE:
+            continue  # nothing of another family can stand for it, and nobody opens it
         replacement = host.library(item.role)
         if replacement is not None:
             reason = f"the host's {host.title} for the image's {item.real.rpartition('/')[2]}"

@@ -1,15 +1,14 @@
-"""Which files use an MPI, and what they need of it: a program's tree, and what it is known to open."""
+"""Which files of a tree use an MPI, and what they need of it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from .elfcache import ElfCache
-from .families import C_ROLE, matches, tables
+from .families import C_ROLE, tables
 from .loader import LoadedObject, Tree
 from .mpilib import MpiLibrary, identify, looks_like_mpi
-from .rootfs import RootView
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +22,17 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Plugin:
-    """A file that a program opens by itself: its container path, its tree, and the MPI libraries in that."""
+class Binding:
+    """What a Fortran or C++ library of the image's MPI (container path) needs of its library of another role.
 
-    path: str
-    tree: Tree
-    mpi: dict[int, MpiLibrary]
+    Only for what the program calls: ``symbols`` must be there, ``used`` are those of them that calls may come
+    to.
+    """
 
-    @property
-    def family(self) -> str:
-        """The family of the MPI that it was built for."""
-        return next(item.family for item in self.mpi.values() if item.role == C_ROLE)
+    user: str
+    role: str
+    symbols: frozenset[str]
+    used: frozenset[str]
 
 
 def mpi_in(elves: ElfCache, tree: Tree) -> dict[int, MpiLibrary]:
@@ -72,33 +71,50 @@ def needs_of(
     return tuple(needs), users
 
 
-def bindings_of(elves: ElfCache, tree: Tree, libraries: dict[int, MpiLibrary]) -> tuple[Need, ...]:
-    """What the Fortran and C++ libraries of an MPI need of its other libraries."""
+def bindings_of(
+    elves: ElfCache,
+    tree: Tree,
+    libraries: dict[int, MpiLibrary],
+    needs: tuple[Need, ...],
+    *,
+    at_once: bool,
+) -> tuple[Binding, ...]:
+    """What the Fortran and C++ libraries of an MPI need of its other libraries, to serve ``needs``.
+
+    ``at_once``: nothing is bound only when it is called (LD_BIND_NOW).
+    """
     internal = {sibling.role for sibling in tables().siblings if sibling.internal}
-    found = []
-    for at, library in libraries.items():
-        if library.role in {C_ROLE, *internal}:
-            continue
-        undefined = elves.undefined(tree.objects[at].host_path)
-        for other in libraries.values():
-            symbols = undefined & elves.exports(other.host_path)
-            if symbols:
-                found.append(Need(library.path, other.role, other.path, symbols))
-                undefined -= symbols
-    return tuple(found)
+    above = {at: item for at, item in libraries.items() if item.role not in {C_ROLE, *internal}}
+    called: dict[str, frozenset[str]] = {item.path: frozenset() for item in libraries.values()}
+    for need in needs:
+        called[need.library] |= need.symbols
+    found: dict[tuple[int, int], Binding] = {}
+    todo = list(above)
+    while todo:
+        at = todo.pop(0)
+        library, path = above[at], tree.objects[at].host_path
+        at_start, used = elves.reached(path, called[library.path])
+        left = elves.undefined(path)
+        wanted = left if at_once else at_start | used
+        for place, other in libraries.items():
+            exports = elves.exports(other.host_path)
+            if place == at or not (names := left & wanted & exports):
+                continue
+            left -= names
+            found[at, place] = Binding(library.path, other.role, names, names & used)
+            if place in above and not names <= called[other.path]:
+                called[other.path] |= names
+                todo.append(place)
+    return tuple(found.values())
 
 
-def plugin_files(view: RootView, names: Collection[str] | None) -> Iterator[str]:
-    """What a program opens by the table, if one of ``names`` is in it (None: whatever may be opened)."""
-    seen = set()
-    for row in tables().plugins:
-        if names is not None and not any(matches(name, row.openers) for name in names):
-            continue
-        for path in (found for pattern in row.files for found in view.expand(pattern)):
-            real = view.canonical(path)
-            if real not in seen and view.is_file(path):
-                seen.add(real)
-                yield path
+def offered_by(elves: ElfCache, libraries: Iterable[MpiLibrary]) -> frozenset[str]:
+    """All MPI functions of the C library among these."""
+    for item in libraries:
+        if item.role == C_ROLE:
+            exports = elves.exports(item.host_path)
+            return frozenset(name for name in exports if name.startswith(("MPI_", "PMPI_")))
+    return frozenset()
 
 
 def c_first(libraries: Iterable[MpiLibrary]) -> tuple[MpiLibrary, ...]:

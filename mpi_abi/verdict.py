@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .bindings import lost_by, stays
 from .closure import Closure
 from .families import C_ROLE, matches, tables
 from .host import HostMpi
@@ -168,34 +169,16 @@ def _without_mpi(image: ImageMpiFacts) -> tuple[VerdictKind, tuple[Reason, ...]]
     return None
 
 
-def _stays(image: ImageMpiFacts, host: HostMpi, role: str) -> bool:
-    """Whether the image's own library of a role goes on above the host's C library."""
-    if role == C_ROLE or host.library(role) or not tables().families[image.family].own_bindings:
-        return False
-    mine = {item.path for item in image.mpi if item.role == role}
-    asked = [need for need in image.bindings if need.user in mine and host.library(need.role) is not None]
-    has = frozenset[str]().union(*host.exports.values())
-    called = {name for need in image.needs if need.role == role for name in need.symbols}
-    lost = {name for need in asked for name in need.symbols - has}
-    # Each binding has the name of the function that it calls: mpi_init_ of MPI_Init.
-    public = {name for name in lost if name.startswith(("MPI_", "MPIX_", "PMPI_", "PMPIX_"))}
-    unused = {name for name in public if not _bindings(name) & called}
-    return bool(asked) and lost <= unused
-
-
-def _bindings(function: str) -> set[str]:
-    """The Fortran names of an MPI function."""
-    name = function.removeprefix("P").lower()
-    return {name, f"{name}_", f"{name}__", f"p{name}", f"p{name}_", f"p{name}__"}
-
-
 def _missing_interfaces(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     for need in image.needs:
-        if host.library(need.role) is None and not _stays(image, host, need.role):
+        if host.library(need.role) is None and not stays(image, host, need.role):
             part = tables().role_title(need.role)
             text = f"{need.user} uses {part} in {need.library}, which {host.title} has not"
+            lost = sorted(lost_by(image, host, need.role) or ())
+            if lost:
+                text += f"; the image's own would not find {some(lost)} as it knows it"
             hint = f"install that part of {tables().title(host.family)} on the host; {OWN_MPI}"
-            yield Reason(Code.INTERFACE_MISSING, text, tuple(sorted(need.symbols)[:20]), hint)
+            yield Reason(Code.INTERFACE_MISSING, text, tuple(lost or sorted(need.symbols)[:20]), hint)
 
 
 def _missing_symbols(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
@@ -254,7 +237,7 @@ def _markers(image: ImageMpiFacts, host: HostMpi) -> Iterator[Reason]:
     """An MPI that looks for none of the program's markers takes MPI_IN_PLACE for a buffer."""
     unknown = _unknown_markers(image, host)
     # Where the image's own Fortran interface stays, that looks for them.
-    if unknown and len(unknown) == len(image.markers) and not _stays(image, host, "fortran"):
+    if unknown and len(unknown) == len(image.markers) and not stays(image, host, "fortran"):
         text = (
             f"{image.program} marks MPI_BOTTOM and the like by {some(unknown)}, "
             f"which {host.title} does not look for"
@@ -329,14 +312,14 @@ def _in_favour(image: ImageMpiFacts, host: HostMpi, closure: Closure | None) -> 
             hint = "compare LOGICAL results of MPI by .eqv. only, or build both with one compiler"
             yield Reason(Code.FORTRAN_LOGICAL, text, (mine, theirs), hint)
         for need in image.needs:
-            if _stays(image, host, need.role):
+            if stays(image, host, need.role):
                 part = tables().role_title(need.role)
                 text = (
                     f"{need.user} uses {part}, which {host.title} has not; the image's {need.library} stays"
                 )
                 yield Reason(Code.INTERFACE_KEPT, text, (need.library,))
         unknown = _unknown_markers(image, host)
-        if unknown and not _stays(image, host, "fortran"):
+        if unknown and not stays(image, host, "fortran"):
             text = f"of the program's Fortran constants, {host.title} does not know {some(unknown)}"
             yield Reason(Code.FORTRAN_MARKER, text, tuple(unknown))
         return
@@ -349,6 +332,13 @@ def _in_favour(image: ImageMpiFacts, host: HostMpi, closure: Closure | None) -> 
     if lost:
         text += f". What in the image calls {some(lost)} would fail: {host.title} does not have it"
     yield Reason(Code.UNCHECKED, text, tuple(lost), "name the MPI program itself to have its symbols checked")
+    if image.adapted:
+        text = (
+            f"{what} takes the module that was built for the MPI that it finds: of the image's "
+            f"{image.mpi[0].title}, it needs nothing"
+        )
+        yield Reason(Code.ADAPTS, text, image.plugins)
+        return
     for item in image.mpi:
         if host.library(item.role) is None:
             text = (

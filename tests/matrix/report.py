@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
-from cells import COLUMNS, KNOWN, Cell
+from cells import COLUMNS, Cell
 
 DOCUMENT = Path(__file__).parents[2] / "docs/matrix.md"
 HEAD = """\
@@ -35,9 +35,7 @@ and Intel MPI.
 
 def render(cells: tuple[Cell, ...], results: Mapping[str, str]) -> str:
     """The page; ``results`` has the text of each cell by the cell's name."""
-    wrong = ["Verdicts that are known to be *wrong*, until they are mended:", ""]
-    wrong += [f"- {why[0].upper()}{why[1:]}." for why in KNOWN.values()]
-    lines = [HEAD, *wrong, "", summary(cells, results)]
+    lines = [HEAD, summary(cells, results)]
     for image, group in groupby(cells, key=lambda cell: cell.image):
         lines += ["", f"## {image}", "", f"| | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
         for program, row in groupby(group, key=lambda cell: cell.program.name):
@@ -51,7 +49,7 @@ def summary(cells: tuple[Cell, ...], results: Mapping[str, str]) -> str:
     for cell in cells:
         verdict, _, outcome = results[cell.name].rpartition(": ")
         kind = verdict.partition(" ")[0].partition(",")[0] or "own"
-        counts[kind + (", wrongly" if verdict.endswith("wrongly") else ""), outcome] += 1
+        counts[kind, outcome] += 1
     rows = [f"| {verdict} | {outcome} | {count} |" for (verdict, outcome), count in sorted(counts.items())]
     return "\n".join(["| judged | came to | cells |", "|---|---|---|", *rows])
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cells import OWN, Cell, Outcome, known_wrong
+from cells import OWN, Cell, Outcome
 from steps import Run
 
 from launcher.launch import Options, prepare
@@ -44,12 +44,13 @@ class Result:
     outcome: Outcome
     said: str
 
-    def text(self, *, wrong: bool = False) -> str:
+    @property
+    def text(self) -> str:
         """The cell's text in docs/matrix.md."""
         if not self.verdict:
             return self.outcome.value
         against = f" ({', '.join(self.codes)})" if self.verdict not in {"native", "no-mpi"} else ""
-        return f"{self.verdict}{against}{', wrongly' if wrong else ''}: {self.outcome}"
+        return f"{self.verdict}{against}: {self.outcome}"
 
 
 def try_cell(
@@ -72,7 +73,7 @@ def try_cell(
     fits = mpi.verdict in {"native", "no-mpi"}
     modes = {"BAREBOAT_MPI": "auto" if fits else "force", "BAREBOAT_CONFIG": str(site.config)}
     version = site.version if mpi.verdict != "no-mpi" else ""
-    came_of_it = run(modes, version, tries=TRIES if fits or known_wrong(cell) else 1)
+    came_of_it = run(modes, version, tries=TRIES if fits else 1)
     return Result(mpi.verdict, mpi.codes, mpi.reasons, *came_of_it)
 
 

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mpi_abi.elf import Elf, open_elf
+from mpi_abi.elf import open_as
+from mpi_abi.elfcode import ElfCode
 from mpi_abi.errors import AbiError
 
 MOST = 200 << 20
 DENSE, SIZE = 96 << 20, 1 << 30
 _SOURCE = "int answer = 42; int twice(int n) { return 2 * n; } int main(int c, char **v) { return twice(c); }"
-_QUESTIONS: tuple[Callable[[Elf], object], ...] = (
+_QUESTIONS: tuple[Callable[[ElfCode], object], ...] = (
     lambda elf: elf.facts,
     lambda elf: elf.exports,
     lambda elf: elf.undefined,
@@ -26,14 +27,19 @@ _QUESTIONS: tuple[Callable[[Elf], object], ...] = (
     lambda elf: elf.find("answer"),
     lambda elf: elf.copies,
     lambda elf: elf.defines_statically("main"),
+    lambda elf: elf.bound_at_start,
+    lambda elf: elf.reached(("main", "twice")),
 )
 _TAGS = {
     "needed": 1,
     "hash": 4,
     "strtab": 5,
     "symtab": 6,
+    "pltrelsz": 2,
     "rela": 7,
     "relasz": 8,
+    "init": 12,
+    "jmprel": 23,
     "strsz": 10,
     "runpath": 29,
     "gnu_hash": 0x6FFFFEF5,
@@ -105,7 +111,7 @@ class Absurd:
         for question in _QUESTIONS:
             tracemalloc.start()
             try:
-                with open_elf(str(self.path)) as elf:
+                with open_as(ElfCode, str(self.path)) as elf:
                     question(elf)
             except AbiError as error:
                 assert str(error).startswith(f"{self.path}: ")
@@ -158,6 +164,6 @@ def test_symbols_that_share_one_long_name(absurd: Absurd) -> None:
         file.seek(hash_table)
         file.write(struct.pack("<II", 1, count))
     assert absurd.peak() < MOST
-    with open_elf(str(absurd.path)) as elf, pytest.raises(AbiError) as caught:
+    with open_as(ElfCode, str(absurd.path)) as elf, pytest.raises(AbiError) as caught:
         _ = elf.exports
     assert str(caught.value) == f"{absurd.path}: damaged ELF file: names of more than 33554432 bytes"

@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpi_abi.elf import Elf
+from mpi_abi.elfcode import ElfCode
 from mpi_abi.elftypes import machine_name
 from mpi_abi.errors import AbiError
 
@@ -48,9 +48,11 @@ def _ask_everything(data: bytes) -> None:
         lambda elf: elf.find("one") and elf.text_at(elf.find("one")),
         lambda elf: elf.copies,
         lambda elf: elf.defines_statically("main"),
+        lambda elf: elf.bound_at_start,
+        lambda elf: elf.reached(("main", "one", "twice")),
     )
     try:
-        elf = Elf(data, "file")
+        elf = ElfCode(data, "file")
     except AbiError:
         return
     for question in questions:

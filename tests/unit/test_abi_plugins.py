@@ -10,6 +10,7 @@ from abi_toolbox import MPICH_SOURCE, OPENMPI_SOURCE, compile_c, library_dir, ma
 from mpi_abi.families import tables
 from mpi_abi.image import ImageMpiFacts, MpiSource, probe_image
 from mpi_abi.judging import Judge, Judgement
+from mpi_abi.reasons import Code
 from mpi_abi.rootfs import RootView
 from mpi_abi.verdict import VerdictKind
 
@@ -109,6 +110,69 @@ def test_what_cannot_be_loaded_cannot_be_opened(root: Path) -> None:
     (root / _MPI4PY).write_bytes((root / _MPI4PY).read_bytes()[:100])
     facts = _facts(root, "/bin/python3")
     assert (facts.source, facts.plugins) == (MpiSource.SEARCH, ())
+
+
+def _two_modules(root: Path) -> tuple[str, str]:
+    """PyPI's mpi4py in the place of that for one MPI: a module for each family, both without its MPI."""
+    (root / _MPI4PY).unlink()
+    stub = make_library(root / "stub/libmpi.so.40", OPENMPI_SOURCE % 64 + _MORE)
+    paths = []
+    for name, library in (("mpich", library_dir(root) / "libmpi.so.12"), ("openmpi", stub)):
+        path = make_library(root / _MPI4PY.replace("MPI.", f"MPI.{name}."), _MODULE, str(library))
+        paths.append(f"/{path.relative_to(root)}")
+    stub.unlink()
+    return paths[0], paths[1]
+
+
+@pytest.mark.parametrize("program", ["/usr/bin/python3", "/usr/bin/script"])
+def test_a_program_with_a_module_for_each_family_runs_on_any(
+    root: Path, tmp_path: Path, program: str
+) -> None:
+    (root / "usr/bin/script").write_text("#!/usr/bin/env python3\nimport mpi4py\n")
+    _, module = _two_modules(root)
+    library = make_library(tmp_path / "host/lib/libhostmpi.so.40", OPENMPI_SOURCE % 64)
+    judged = Judge((str(tmp_path / "host"),), search=False).judge(RootView(str(root)), program)
+    assert judged.verdict.kind is VerdictKind.IMPOSSIBLE
+    assert judged.verdict.reasons[0].text.startswith(f"{module} needs MPI_More, which Open MPI 9.8.7 (")
+    make_library(library, OPENMPI_SOURCE % 64 + _MORE)
+    judged = Judge((str(tmp_path / "host"),), search=False).judge(RootView(str(root)), program)
+    assert judged.verdict.kind is VerdictKind.NATIVE
+    assert (judged.image.family, judged.image.adapted, judged.image.plugins) == ("openmpi", True, (module,))
+    reasons = {reason.code: reason.text for reason in judged.verdict.reasons}
+    assert reasons[Code.ADAPTS] == (
+        f"{program} takes the module that was built for the MPI that it finds: of the image's MPICH 9.8.7, "
+        "it needs nothing"
+    )
+    assert judged.swap is not None
+    covers = {cover.target: cover.source for cover in judged.swap.covers}
+    assert covers[f"{library_dir(Path('/'))}/libmpi.so.12"] == str(library)
+    assert covers["/run/bareboat/mpi/lib/libmpi.so.40"] == str(library)
+
+
+def test_what_does_not_adapt_keeps_the_family(root: Path, tmp_path: Path) -> None:
+    """Another module that was built for the image's MPI, and an image as such, which may hold programs."""
+    make_library(tmp_path / "host/lib/libmpi.so.40", OPENMPI_SOURCE % 64 + _MORE)
+    judge = Judge((str(tmp_path / "host"),), search=False)
+
+    def kind(program: str | None) -> VerdictKind:
+        return judge.judge(RootView(str(root)), program).verdict.kind
+
+    assert kind("/bin/python3") is VerdictKind.TRANSLATED
+    _two_modules(root)
+    assert kind("/bin/python3") is VerdictKind.NATIVE
+    assert kind(None) is VerdictKind.TRANSLATED
+    h5py = root / "usr/lib/python3/dist-packages/h5py/h5p.cpython-311-x86_64-linux-gnu.so"
+    make_library(h5py, _INIT, str(library_dir(root) / "libmpi.so.12"))
+    assert kind("/bin/python3") is VerdictKind.TRANSLATED
+
+
+def test_the_images_own_family_comes_first(root: Path, tmp_path: Path) -> None:
+    module, _ = _two_modules(root)
+    make_library(tmp_path / "host/lib/libmpi.so.12", MPICH_SOURCE + _MORE)
+    make_library(tmp_path / "host/lib/libmpi.so.40", OPENMPI_SOURCE % 64 + _MORE)
+    judged = Judge((str(tmp_path / "host"),), search=False).judge(RootView(str(root)), "/bin/python3")
+    assert (judged.verdict.kind, judged.image.family) == (VerdictKind.NATIVE, "mpich")
+    assert (judged.image.plugins, judged.image.adapted) == ((module,), False)
 
 
 def test_the_table_names_places_in_the_image() -> None:
