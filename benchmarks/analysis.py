@@ -1,18 +1,20 @@
-"""Says what the records of a measurement come to.  Pure."""
+"""Says what the records of a measurement come to.  Pure, but for `read_results`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from benchmarks.cases import BARE, Facts, Figure
 from benchmarks.engine import CellKey, Tally, complete_rounds
-from benchmarks.folder import Kept, Outline
+from benchmarks.folder import RESULTS, SETTING, Folder, Kept, Outline
 from benchmarks.records import Record
+from benchmarks.report import from_json
 from benchmarks.results import Failure, Results, Row, SideFacts
 from benchmarks.schedule import Side
-from benchmarks.stats import Outcome, Verdict, compare, judge
+from benchmarks.stats import Outcome, Verdict, compare, correct, judge, sign_rank
 
 PROBE = "probe"
 """The suite whose records say what each side uses, where a program does not say it itself."""
@@ -55,13 +57,24 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
     return Results(
         suite="run",
         setting=kept.setting,
-        rows=tuple(rows),
+        rows=_judged(rows),
         sides=tuple(facts),
         commands=kept.commands,
         failures=(*kept.failures, *_set_aside(counted)),
         notes=(*kept.notes, *_notes(counted)),
         stopped=stopped,
     )
+
+
+def read_results(source: Path) -> Results:
+    """Read a file of results; one that a measurement did not come to write is made from what it kept.
+
+    Raises OSError and UnicodeDecodeError as reading does, BenchError for what is none of ours.
+    """
+    folder = Folder(source.parent)
+    if source.name == RESULTS and not source.exists() and (source.parent / SETTING).exists():
+        return analyse(folder.kept(), folder.records(), stopped="it did not come to its end")
+    return from_json(source.read_text(encoding="utf-8"))
 
 
 def _pair(one: Outline, rounds: Mapping[tuple[CellKey, int], Mapping[str, Record]]) -> Iterable[_Samples]:
@@ -98,14 +111,24 @@ def _rows(samples: _Samples, difference: str, seed: int) -> Iterable[Row]:
             bare=values[0],
             container=values[1],
             comparison=comparison,
-            verdict=judge(comparison, figure.better)
-            if comparison
-            else Verdict(Outcome.NOT_COMPARED, reason=difference),
+            verdict=Verdict(Outcome.NOT_COMPARED, reason=difference),
             side=samples.side,
             suite=one.suite,
             case=one.title,
             figure=figure.key,
         )
+
+
+def _judged(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The same with the verdicts that all of them together allow."""
+    chances = iter(correct([sign_rank(row.bare, row.container) for row in rows if row.comparison]))
+    compared = sum(row.comparison is not None for row in rows)
+    return tuple(
+        replace(row, verdict=judge(row.comparison, row.better, chance=next(chances), metrics=compared))
+        if row.comparison
+        else row
+        for row in rows
+    )
 
 
 def _by_figure(records: Iterable[Record]) -> list[dict[FigureKey, Figure]]:

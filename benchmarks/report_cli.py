@@ -24,13 +24,13 @@ def report(*, results: Path, out: Path | None) -> None:
 
     DIR is of `bareboat bench run`; FILE is one that --json of another command has written.
     """
+    from benchmarks.analysis import read_results
     from benchmarks.page.html import to_html
     from benchmarks.page.table import to_csv
-    from benchmarks.report import from_json
 
     source = results / RESULTS if results.is_dir() else results
     try:
-        found = from_json(source.read_text(encoding="utf-8"))
+        found = read_results(source)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise BenchError(

@@ -8,10 +8,15 @@ work on it have long tails; no outlier is removed.
 
 from __future__ import annotations
 
+import functools
+import math
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
+from statistics import NormalDist
 
 from benchmarks.errors import BenchError
 
@@ -19,6 +24,13 @@ CONFIDENCE = 0.95
 REPLICATES = 2000
 MARGIN = 0.01
 """Two sides whose ratio lies within 1 +- this are the same: the project's own budget."""
+
+ALPHA = 1 - CONFIDENCE
+"""Of all rows that are called slower or faster, at most this share is so by chance, on average."""
+
+_EXACT = 25
+"""Rounds up to which the test's distribution is counted out."""
+_MANY = 1000
 
 MIN_ROUNDS = 6
 """Below six pairs even a clean separation happens by chance in 2 * 0.5**5 = 6 % of cases (sign test)."""
@@ -134,12 +146,9 @@ def compare(
         raise BenchError(f"a measured value is {least}: only values above 0 can be compared")
     ratios: list[float] = []
     differences: list[float] = []
-    draw = random.Random(seed)
-    indices = range(len(bare))
-    for _ in range(replicates):
-        drawn = draw.choices(indices, k=len(indices))
-        middle_bare = _sorted_median(sorted([bare[i] for i in drawn]))
-        middle_container = _sorted_median(sorted([container[i] for i in drawn]))
+    for drawn in _draws(len(bare), seed, replicates):
+        middle_bare = _sorted_median(sorted(drawn(bare)))
+        middle_container = _sorted_median(sorted(drawn(container)))
         ratios.append(middle_container / middle_bare)
         differences.append(middle_container - middle_bare)
     middle_bare, middle_container = median(bare), median(container)
@@ -152,21 +161,106 @@ def compare(
     )
 
 
-def judge(comparison: Comparison, better: Better, *, margin: float = MARGIN) -> Verdict:
+def judge(
+    comparison: Comparison, better: Better, *, margin: float = MARGIN, chance: float = 0.0, metrics: int = 1
+) -> Verdict:
     """Say what the interval of the ratio allows to say.
 
     Within 1 +- margin as a whole: same.  On one side of 1 as a whole: slower or faster, by the ratio's
-    distance from 1.  Anything else is unresolved: more rounds or a quieter machine are needed.
+    distance from 1, unless among so many ``metrics`` that may be ``chance`` (a p-value that is corrected for
+    them, see `correct`).  Anything else is unresolved, with the rounds that it lacks.
     """
+    needs = Verdict(
+        Outcome.UNRESOLVED, reason=_say_needed(rounds_needed(comparison, margin=margin, metrics=metrics))
+    )
     if comparison.rounds < MIN_ROUNDS:
-        return Verdict(Outcome.UNRESOLVED, reason=f"{comparison.rounds} rounds, needs {MIN_ROUNDS}")
+        return needs
     ratio = comparison.ratio
     if ratio.low >= 1 - margin and ratio.high <= 1 + margin:
         return Verdict(Outcome.SAME)
-    if ratio.low > 1 or ratio.high < 1:
+    if (ratio.low > 1 or ratio.high < 1) and chance <= ALPHA:
         worse = (ratio.value > 1) == (better is Better.LOWER)
         return Verdict(Outcome.SLOWER if worse else Outcome.FASTER, percent=abs(ratio.value - 1) * 100)
-    return Verdict(Outcome.UNRESOLVED)
+    return needs
+
+
+def rounds_needed(comparison: Comparison, *, margin: float = MARGIN, metrics: int = 1) -> int:
+    """How many more rounds it takes, about, until a difference of ``margin`` is seen, or that there is none.
+
+    An interval narrows with the root of the rounds; it has to become so narrow that, about the ratio as it is
+    now, it lies within 1 +- margin or on one side of 1, whichever comes first.  There are no fewer than those
+    that the test of ``metrics`` rows needs (2 * 0.5**rounds is its smallest p-value).
+    """
+    ratio = comparison.ratio
+    distance = abs(ratio.value - 1)
+    wanted = max(margin - distance, distance)
+    width = max(ratio.high - ratio.value, ratio.value - ratio.low)
+    least = max(MIN_ROUNDS, math.ceil(math.log2(2 * metrics / ALPHA)) if distance > margin else 0)
+    total = max(least, math.ceil(comparison.rounds * (width / wanted) ** 2))
+    return max(1, total - comparison.rounds)
+
+
+def sign_rank(bare: Sequence[float], container: Sequence[float]) -> float:
+    """The chance of differences this far to one side if there were none: Wilcoxon's signed-rank test.
+
+    Two-sided, of the logarithms' differences of each round; exact up to 25 rounds, then by the normal
+    approximation (F. Wilcoxon, Individual comparisons by ranking methods, 1945).  Which side of a round ran
+    first was drawn, so that without a difference either sign is as likely.
+    """
+    _require_pairs(bare, container)
+    differences = [math.log(b / a) for a, b in zip(bare, container, strict=True) if a != b]
+    if not differences:
+        return 1.0
+    doubled = _doubled_ranks([abs(value) for value in differences])
+    positive = sum(rank for rank, value in zip(doubled, differences, strict=True) if value > 0)
+    extreme = min(positive, sum(doubled) - positive)
+    if len(doubled) > _EXACT:
+        middle, spread = sum(doubled) / 2, math.sqrt(sum(rank * rank for rank in doubled)) / 2
+        return min(1.0, 2 * NormalDist(middle, spread).cdf(extreme + 1))
+    ways = _rank_sums(tuple(sorted(doubled)))
+    return min(1.0, 2 * sum(ways[: extreme + 1]) / float(2 ** len(doubled)))
+
+
+def correct(chances: Sequence[float]) -> tuple[float, ...]:
+    """Correct p-values for their number, so that `ALPHA` bounds the share of false ones among those below it.
+
+    Y. Benjamini and Y. Hochberg, Controlling the false discovery rate, 1995.
+    """
+    order = sorted(range(len(chances)), key=lambda index: chances[index], reverse=True)
+    corrected = [1.0] * len(chances)
+    least = 1.0
+    for place, index in enumerate(order):
+        least = min(least, chances[index] * len(chances) / (len(chances) - place))
+        corrected[index] = least
+    return tuple(corrected)
+
+
+def compare_apart(
+    before: Sequence[float], after: Sequence[float], *, seed: int, replicates: int = REPLICATES
+) -> Comparison:
+    """Compare two sets that were not measured in turns; each is drawn from by itself.
+
+    ``bare`` of the result is before, ``container`` after.  Raises BenchError as `compare` does.
+    """
+    if not before or not after:
+        raise BenchError("one of two sets to compare is empty")
+    if min(*before, *after) <= 0:
+        raise BenchError(f"a measured value is {min(*before, *after)}: only values above 0 can be compared")
+    draw = random.Random(seed)
+    ratios: list[float] = []
+    differences: list[float] = []
+    for _ in range(replicates):
+        middles = [_sorted_median(sorted(draw.choices(side, k=len(side)))) for side in (before, after)]
+        ratios.append(middles[1] / middles[0])
+        differences.append(middles[1] - middles[0])
+    first, second = median(before), median(after)
+    return Comparison(
+        bare=first,
+        container=second,
+        ratio=_with_interval(second / first, ratios),
+        added=_with_interval(second - first, differences),
+        rounds=min(len(before), len(after)),
+    )
 
 
 def fit_added(points: Sequence[Point], *, seed: int, replicates: int = REPLICATES) -> Line:
@@ -197,6 +291,40 @@ def fit_added(points: Sequence[Point], *, seed: int, replicates: int = REPLICATE
         start=_with_interval(start, [line[0] for line in lines]),
         slope=_with_interval(slope, [line[1] for line in lines]),
     )
+
+
+def _say_needed(count: int) -> str:
+    if count > _MANY:
+        return f"needs more than {_MANY} more rounds, or a quieter machine"
+    return "needs 1 more round" if count == 1 else f"needs {count} more rounds"
+
+
+def _doubled_ranks(sizes: Sequence[float]) -> list[int]:
+    """Twice the rank of each value (from 1), the mean of their ranks for equal ones."""
+    ordered = sorted(sizes)
+    first = {size: at for at, size in reversed(list(enumerate(ordered, 1)))}
+    counts = Counter(sizes)
+    return [2 * first[size] + counts[size] - 1 for size in sizes]
+
+
+@functools.lru_cache(maxsize=64)
+def _rank_sums(doubled: tuple[int, ...]) -> tuple[int, ...]:
+    """In how many ways signs can be given so that the positive ranks sum up to the index."""
+    ways = [1] + [0] * sum(doubled)
+    for rank in doubled:
+        for at in range(len(ways) - 1, rank - 1, -1):
+            ways[at] += ways[at - rank]
+    return tuple(ways)
+
+
+@functools.lru_cache(maxsize=8)
+def _draws(
+    rounds: int, seed: int, replicates: int
+) -> tuple[Callable[[Sequence[float]], Sequence[float]], ...]:
+    """What takes the drawn rounds out of samples, for each replicate; most rows share them."""
+    draw = random.Random(seed)
+    drawn = (draw.choices(range(rounds), k=rounds) for _ in range(replicates))
+    return tuple(itemgetter(*those) if rounds > 1 else tuple for those in drawn)
 
 
 def _sorted_median(ordered: Sequence[float]) -> float:

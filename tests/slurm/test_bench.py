@@ -107,7 +107,7 @@ def test_the_present_allocation_is_used(bench: Bench, plain: Path) -> None:
         before=("salloc", "--nodes=1"),
     )
     assert done.returncode == 0
-    assert "unresolved: 1 rounds, needs 6" in done.stdout
+    assert "unresolved: needs 5 more rounds" in done.stdout
     assert "2 nodes" not in done.stdout
 
 

@@ -114,7 +114,7 @@ def test_ways_that_ended_early() -> None:
         ("bareboat a", 1, "slower by 20 %"),
         ("peer", 1, "slower by 20 %"),
         ("bareboat a", 4, "slower by 20 %"),
-        ("peer", 4, "unresolved: 2 rounds, needs 6"),
+        ("peer", 4, "unresolved: needs 4 more rounds"),
     ]
     assert {item.side for item in results.derived} == {"bareboat a"}
     assert (results.failures, results.stopped) == ((failure,), "stopped by SIGINT")

@@ -67,8 +67,8 @@ def test_compare_refuses_what_it_cannot_compare() -> None:
         (1.002, 1.034, 1.06, Better.HIGHER, "faster by 3.4 %"),
         (0.4, 0.5, 0.6, Better.LOWER, "faster by 50 %"),
         (0.4, 0.5, 0.6, Better.HIGHER, "slower by 50 %"),
-        (0.98, 1.01, 1.04, Better.LOWER, "unresolved"),
-        (0.995, 1.01, 1.02, Better.LOWER, "unresolved"),
+        (0.98, 1.01, 1.04, Better.LOWER, "unresolved: needs 120 more rounds"),
+        (0.995, 1.01, 1.02, Better.LOWER, "unresolved: needs 19 more rounds"),
     ],
 )
 def test_judge(low: float, value: float, high: float, better: Better, expected: str) -> None:
@@ -78,7 +78,7 @@ def test_judge(low: float, value: float, high: float, better: Better, expected: 
 def test_judge_says_nothing_with_too_few_rounds() -> None:
     verdict = judge(make(Estimate(2.0, 1.9, 2.1), rounds=5), Better.LOWER)
     assert verdict.outcome is Outcome.UNRESOLVED
-    assert str(verdict) == "unresolved: 5 rounds, needs 6"
+    assert str(verdict) == "unresolved: needs 1 more round"
 
 
 def test_percentages() -> None:
