@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.cases import BARE, Facts, Figure
 from benchmarks.engine import CellKey, Tally, complete_rounds
+from benchmarks.errors import BenchError
 from benchmarks.folder import RESULTS, SETTING, Folder, Kept, Outline
 from benchmarks.records import Record
 from benchmarks.report import from_json
@@ -66,15 +67,26 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
     )
 
 
-def read_results(source: Path) -> Results:
-    """Read a file of results; one that a measurement did not come to write is made from what it kept.
+def read_results(place: Path) -> Results:
+    """Read the results of a directory of `bareboat bench run`, or of a file that --json has written.
 
-    Raises OSError and UnicodeDecodeError as reading does, BenchError for what is none of ours.
+    A measurement that did not come to write them is made up from what it kept.  Raises BenchError for what
+    cannot be read, or is none of ours.
     """
-    folder = Folder(source.parent)
-    if source.name == RESULTS and not source.exists() and (source.parent / SETTING).exists():
+    source = place / RESULTS if place.is_dir() else place
+    if source != place and not source.exists() and (place / SETTING).exists():
+        folder = Folder(place)
         return analyse(folder.kept(), folder.records(), stopped="it did not come to its end")
-    return from_json(source.read_text(encoding="utf-8"))
+    try:
+        return from_json(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BenchError(
+            f"the results {source} cannot be read: {why}",
+            hint="name a directory of `bareboat bench run`, or a file that --json has written",
+        ) from error
+    except BenchError as error:
+        raise BenchError(f"{source}: {error}", hint=error.hint) from error
 
 
 def _pair(one: Outline, rounds: Mapping[tuple[CellKey, int], Mapping[str, Record]]) -> Iterable[_Samples]:

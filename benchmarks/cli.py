@@ -1,4 +1,4 @@
-"""The group ``bareboat bench``.  Only this file, run_cli.py and report_cli.py print or exit."""
+"""The group ``bareboat bench``.  Only the files *cli.py of this package print or exit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from benchmarks.compare_cli import compare
 from benchmarks.errors import BenchError
 from benchmarks.report_cli import report
 from benchmarks.run_cli import run
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 FAILED = 125
 """Exit code when bareboat, not the user's program, failed; also when some of the rows failed."""
-
-WIDTH = 150
-"""Columns of a table that does not go to a terminal."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -246,7 +244,7 @@ def _run(suite: Callable[[Progress], Results], json_file: Path | None) -> None:
     from rich.console import Console
 
     from benchmarks.progress import make_progress
-    from benchmarks.report import render, to_json
+    from benchmarks.report import WIDTH, render, to_json
     from benchmarks.runner import Stopped, stop_on_signals
 
     if json_file is not None and not os.access(json_file.absolute().parent, os.W_OK):
@@ -270,4 +268,5 @@ def _run(suite: Callable[[Progress], Results], json_file: Path | None) -> None:
 
 
 bench.add_command(run)
+bench.add_command(compare)
 bench.add_command(report)

@@ -18,6 +18,8 @@ SCHEMA = "bareboat-bench-setting/1"
 SETTING = "setting.json"
 ROUNDS = "rounds.jsonl"
 RESULTS = "results.json"
+PAGE = "report.html"
+TABLE = "results.csv"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ SCHEMA = "bareboat-bench/3"
 _READ = ("bareboat-bench/1", "bareboat-bench/2", SCHEMA)
 """The first had one side beside bare, which it did not name; the second had one suite, and no machine."""
 
+WIDTH = 150
+"""Columns of a table that does not go to a terminal."""
+
 _NARROW = 3
 """Digits of added times beside each other, so that several sides fit."""
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.errors import BenchError
-
-RESULTS, PAGE, TABLE = "results.json", "report.html", "results.csv"
+from benchmarks.folder import PAGE, TABLE
 
 
 @click.command("report")
@@ -28,20 +27,12 @@ def report(*, results: Path, out: Path | None) -> None:
     from benchmarks.page.html import to_html
     from benchmarks.page.table import to_csv
 
-    source = results / RESULTS if results.is_dir() else results
-    try:
-        found = read_results(source)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise BenchError(
-            f"the results {source} cannot be read: {why}",
-            hint="name a directory of `bareboat bench run`, or a file that --json has written",
-        ) from error
+    found = read_results(results)
     if not found.rows:
         raise BenchError(
-            f"{source} holds no figure that could be shown", hint="look at its failures and notes"
+            f"{results} holds no figure that could be shown", hint="look at its failures and notes"
         )
-    target = out or source.parent
+    target = out or (results if results.is_dir() else results.parent)
     for name, text in ((PAGE, to_html(found)), (TABLE, to_csv(found))):
         path = target / name
         try:

@@ -167,7 +167,7 @@ def show(results: Any, folder: Any) -> None:
 
     from rich.console import Console
 
-    from benchmarks.cli import WIDTH
+    from benchmarks.report import WIDTH
     from benchmarks.table import render_run
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)

@@ -12,7 +12,7 @@ from benchmarks.analysis import analyse
 from benchmarks.cases import Asked, Case, Ground, Offer
 from benchmarks.engine import Pace, run_cases
 from benchmarks.errors import BenchError
-from benchmarks.folder import RESULTS, Folder, Kept, outline
+from benchmarks.folder import PAGE, RESULTS, TABLE, Folder, Kept, outline
 from benchmarks.making import Made, advise_pmi, find_mpi, make_programs
 from benchmarks.progress import Progress
 from benchmarks.report import to_json
@@ -106,8 +106,19 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> Result
                 progress=progress,
             )
     results = analyse(kept, folder.records(), stopped=stopped)
-    folder.write(RESULTS, to_json(results))
+    write_results(results, folder)
     return results
+
+
+def write_results(results: Results, folder: Folder) -> None:
+    """Write all that is made from what a folder keeps.  Raises BenchError where it cannot be written."""
+    from benchmarks.page.html import to_html
+    from benchmarks.page.table import to_csv
+
+    folder.write(RESULTS, to_json(results))
+    if results.rows:
+        folder.write(PAGE, to_html(results))
+        folder.write(TABLE, to_csv(results))
 
 
 def _prepare(

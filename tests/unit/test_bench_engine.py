@@ -1,0 +1,166 @@
+"""The loop of ``bench run``: what is run, in which order, what fails, and what goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from bench_cases import bench_case, bench_record
+
+from benchmarks.cases import BARE, CONTAINER, Case
+from benchmarks.engine import TRIES, Pace, complete_rounds, run_cases
+from benchmarks.errors import BenchError
+from benchmarks.progress import Silent
+from benchmarks.records import Record
+from benchmarks.runner import Output, Stopped
+
+A, B = bench_case("a"), bench_case("b", "cold")
+PACE = Pace(rounds=3, warmup=1, seed=1)
+
+
+@dataclass
+class Machine:
+    """Runs cases without a machine: prints 1, unless told otherwise for the n-th run of a side of a case."""
+
+    prints: dict[tuple[str, str, int], str | Exception] = field(default_factory=dict)
+    runs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    kept: list[Record] = field(default_factory=list)
+    checks: int = 0
+
+    def start(self, case: Case, side: str) -> Output:
+        number = self.runs[case.title, side]
+        self.runs[case.title, side] += 1
+        said = self.prints.get((case.title, side, number), "1")
+        if isinstance(said, Exception):
+            raise said
+        return Output(said, "", 0.1)
+
+    def check(self) -> None:
+        self.checks += 1
+
+    def go(
+        self,
+        *cases: Case,
+        known: tuple[Record, ...] = (),
+        session: int = 0,
+        pace: Pace = PACE,
+        check: Callable[[], None] | None = None,
+    ) -> str:
+        return run_cases(
+            cases,
+            pace,
+            known,
+            session=session,
+            start=self.start,
+            keep=self.kept.append,
+            check=check or self.check,
+            progress=Silent(),
+        )
+
+
+def test_every_round_has_every_side_of_every_case_next_to_each_other() -> None:
+    machine = Machine()
+    assert machine.go(A, B) == ""
+    assert set(machine.runs.values()) == {4}
+    assert len(machine.runs) == 5
+    assert [record.round for record in machine.kept] == sorted(record.round for record in machine.kept)
+    for number in range(-1, 3):
+        there = [record.case for record in machine.kept if record.round == number]
+        assert len(there) == 5
+        # The sides of a case run one after the other, whatever other cases there are.
+        assert sum(one != other for one, other in pairwise(there)) == 1
+
+
+def test_a_failure_alone_is_kept_and_the_case_goes_on() -> None:
+    machine = Machine({("a", CONTAINER, 2): "garbage"})
+    assert machine.go(A) == ""
+    assert machine.runs == {("a", BARE): 4, ("a", CONTAINER): 4}
+    (failed,) = [record for record in machine.kept if record.error]
+    assert (failed.error, failed.hint, failed.figures, failed.round) == (
+        "no number: garbage",
+        "print one",
+        (),
+        1,
+    )
+    assert machine.checks == 1
+
+
+def test_a_side_that_keeps_failing_is_set_aside_and_the_others_go_on() -> None:
+    machine = Machine({("b", "cold", number): BenchError("hangs") for number in range(9)})
+    assert machine.go(A, B) == ""
+    assert machine.runs["b", "cold"] == TRIES
+    assert {machine.runs[key] for key in machine.runs if key != ("b", "cold")} == {4}
+
+
+def test_without_bare_there_is_nothing_to_compare_with() -> None:
+    machine = Machine({("a", BARE, number): BenchError("is not there") for number in range(9)})
+    assert machine.go(A, B) == ""
+    assert machine.runs["a", BARE] == TRIES
+    assert machine.runs["a", CONTAINER] <= TRIES
+    assert machine.runs["b", CONTAINER] == 4
+
+
+def test_with_no_other_side_left_bare_is_not_run_either() -> None:
+    machine = Machine({("a", CONTAINER, number): BenchError("is not there") for number in range(9)})
+    assert machine.go(A) == ""
+    assert machine.runs["a", BARE] <= TRIES
+
+
+def test_it_goes_on_with_what_is_missing_after_a_warm_up() -> None:
+    first = Machine({("b", CONTAINER, 2): Stopped(2)})
+    assert first.go(A, B) == "stopped by SIGINT"
+    second = Machine()
+    assert second.go(A, B, known=tuple(first.kept), session=1) == ""
+    both = [*first.kept, *second.kept]
+    rounds = complete_rounds(
+        both, {("osu", A.key): (BARE, CONTAINER), ("osu", B.key): tuple(B.commands)}.__getitem__
+    )
+    assert len(rounds) == 6
+    # The round that was cut off is run anew as a whole, so that its sides are of one session.
+    assert all(len({record.session for record in sides.values()}) == 1 for sides in rounds.values())
+    assert any(record.round == -1 for record in second.kept)
+    third = Machine()
+    assert third.go(A, B, known=tuple(both), session=2) == ""
+    assert third.kept == []
+
+
+def test_what_was_set_aside_stays_so() -> None:
+    known = tuple(bench_record(number, CONTAINER, None, case=A) for number in range(TRIES))
+    machine = Machine()
+    assert machine.go(A, B, known=known, session=1) == ""
+    assert machine.runs["a", CONTAINER] == 0
+
+
+def test_more_rounds_are_added() -> None:
+    first, second = Machine(), Machine()
+    first.go(A)
+    second.go(A, known=tuple(first.kept), session=1, pace=Pace(5, 0, 1))
+    assert sorted({record.round for record in second.kept}) == [3, 4]
+
+
+def test_when_nothing_can_run_any_more_the_reason_is_given() -> None:
+    def gone() -> None:
+        raise BenchError("the allocation (job 7) is gone: NODE_FAIL")
+
+    machine = Machine({("a", BARE, 1): BenchError("srun failed")})
+    assert machine.go(A, check=gone) == "the allocation (job 7) is gone: NODE_FAIL"
+    assert machine.kept[-1].error == "srun failed"
+
+
+def test_no_round_is_begun_that_would_end_too_late() -> None:
+    machine = Machine()
+    assert (
+        machine.go(A, pace=Pace(rounds=3, warmup=0, seed=1, seconds=-1.0))
+        == "the time that was given is used up before round 1 of 3"
+    )
+    assert machine.kept == []
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_rounds_of_two_sessions_are_not_joined(cut: int) -> None:
+    sides = [BARE, CONTAINER]
+    records = [bench_record(0, sides[cut], 1.0), bench_record(0, sides[1 - cut], 1.0, session=1)]
+    assert complete_rounds(records, lambda _: (BARE, CONTAINER)) == {}

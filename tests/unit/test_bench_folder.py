@@ -1,0 +1,84 @@
+"""The directory of a measurement: nothing that was measured is lost, and damage is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bench_cases import bench_case, bench_kept, bench_record
+
+from benchmarks.cases import BARE, CONTAINER
+from benchmarks.errors import BenchError
+from benchmarks.folder import ROUNDS, SETTING, Folder
+
+RECORDS = (bench_record(-1, BARE, 1.5), bench_record(0, CONTAINER, None))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder.make(tmp_path / "results" / "first")
+
+
+def test_what_is_written_is_read(folder: Folder) -> None:
+    kept = bench_kept(bench_case("a"), bench_case("b", "cold", nodes=2))
+    folder.keep(kept)
+    with folder.open_rounds() as rounds:
+        for record in RECORDS:
+            rounds.add(record)
+    assert (folder.kept(), folder.records()) == (kept, RECORDS)
+    assert sorted(path.name for path in folder.path.iterdir()) == [ROUNDS, SETTING]
+
+
+def test_before_the_first_run_there_is_nothing(folder: Folder) -> None:
+    assert folder.records() == ()
+
+
+def test_a_line_that_a_crash_cut_off_is_taken_away(folder: Folder) -> None:
+    with folder.open_rounds() as rounds:
+        rounds.add(RECORDS[0])
+    path = folder.path / ROUNDS
+    whole = path.read_text()
+    path.write_text(whole + whole[:40])
+    assert folder.records() == RECORDS[:1]
+    with folder.open_rounds() as rounds:
+        rounds.add(RECORDS[1])
+    assert folder.records() == RECORDS
+
+
+def test_a_damaged_line_is_named(folder: Folder) -> None:
+    (folder.path / ROUNDS).write_text('{"session": 0}\n')
+    with pytest.raises(BenchError, match=r"line 1 of .*/rounds\.jsonl is damaged: KeyError: 'figures'"):
+        folder.records()
+
+
+def test_a_directory_with_something_in_it_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("")
+    with pytest.raises(BenchError, match="is not empty") as error:
+        Folder.make(tmp_path)
+    assert error.value.hint == f"name another directory, or go on with it: --resume {tmp_path}"
+
+
+def test_a_place_where_none_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchError, match=r"the results cannot be put into .*: Not a directory"):
+        Folder.make(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "setting.json is damaged: JSONDecodeError"),
+        ("{}", "setting.json is damaged: KeyError: 'schema'"),
+        ('{"schema": "bareboat-bench-setting/99"}', "has another schema than bareboat-bench-setting/1"),
+    ],
+)
+def test_a_setting_that_is_none(folder: Folder, text: str, message: str) -> None:
+    (folder.path / SETTING).write_text(text)
+    with pytest.raises(BenchError, match=message):
+        folder.kept()
+
+
+def test_a_directory_of_something_else(tmp_path: Path) -> None:
+    message = "is no directory of a measurement: setting.json: No such file or directory"
+    with pytest.raises(BenchError, match=message):
+        Folder(tmp_path).kept()
