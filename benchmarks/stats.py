@@ -230,7 +230,7 @@ def correct(chances: Sequence[float]) -> tuple[float, ...]:
     corrected = [1.0] * len(chances)
     least = 1.0
     for place, index in enumerate(order):
-        least = min(least, chances[index] * len(chances) / (len(chances) - place))
+        least = min(least, chances[index] * (len(chances) / (len(chances) - place)))
         corrected[index] = least
     return tuple(corrected)
 

@@ -1,6 +1,6 @@
 /* What the two files of the one-sided tests share. */
-#ifndef BAREBOAT_OSU_ONE_SIDED_H
-#define BAREBOAT_OSU_ONE_SIDED_H
+#ifndef OSU_ONE_SIDED_H
+#define OSU_ONE_SIDED_H
 
 #include "osu.h"
 

@@ -6,8 +6,8 @@
  *
  * C11 and MPI-3 and nothing else: it is compiled on hosts and in images, by one call of whatever mpicc is there.
  */
-#ifndef BAREBOAT_OSU_H
-#define BAREBOAT_OSU_H
+#ifndef OSU_H
+#define OSU_H
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
