@@ -8,8 +8,8 @@ from launcher.config import SiteConfig
 from launcher.image.facts import ImageFacts
 from launcher.program import Operation, Origin, Verb
 from launcher.request import Request
+from mpi_abi.environment import DEFAULT_PATH
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOADER_VARIABLES = ("LD_PRELOAD", "LD_LIBRARY_PATH")
 """Variables that name libraries of the host: inside, they would load the wrong ones or fail every program."""
 

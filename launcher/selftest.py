@@ -137,19 +137,15 @@ def _choose(
     opener: Opener | None, image: str, order: tuple[str, ...], mpi: str | None, *, search: bool
 ) -> _Way:
     """Judge the image; ends the command with the verdict's code where the host's MPI does not fit."""
-    from mpi_abi import VerdictKind, choose_host, find_closure, judge, probe_host, probe_image
+    from mpi_abi import Judge, VerdictKind
     from mpi_abi.pmi import PmiAdvice, spoken_by
     from mpi_abi.report import EXIT_CODES
     from mpi_abi.rootfs import open_directory
     from mpi_abi.srun import ask_srun
 
     with (opener or open_directory)(image) as view:
-        facts = probe_image(view, program=None, environment={})
-    hosts = probe_host(prefixes=order, search=search)
-    values = facts.mpi[0].values if facts.mpi else ""
-    host = choose_host(hosts, facts.family, order=order, values=values)
-    closure = find_closure(host) if host else None
-    verdict = judge(facts, host or next(iter(hosts), None), closure)
+        judged = Judge(order, search=search).judge(view, None)
+    verdict, host, closure = judged.verdict, judged.host, judged.closure
     if verdict.kind is not VerdictKind.NATIVE or host is None or closure is None:
         reasons = "; ".join(reason.text for reason in verdict.reasons)
         click.echo(f"bareboat: error: {image} does not take this host's MPI: {reasons}", err=True)

@@ -1,4 +1,18 @@
-"""Which MPI an image holds, whether the host's fits, and what replaces what.  Usable alone."""
+"""Which MPI an image holds, whether the host's fits, and what replaces what.  Usable alone.
+
+The whole question, as ``bareboat abi check`` asks it, is three lines::
+
+    judge = mpi_abi.Judge()  # reads this host's MPIs
+    judgement = judge.judge(mpi_abi.RootView("/images/app"), "/opt/app/bin/app")
+    print(judgement.verdict.kind, [reason.code for reason in judgement.verdict.reasons])
+
+Its parts, for who wants facts only: `probe_host` and `choose_host` (this host's MPIs), `find_closure` (what
+one of them needs at run time), `probe_image` (what MPI a program of an image uses), `judge` (facts in,
+`Verdict` out), `make_swap` (what would cover what), `probe_node` (processor and kernel).  Facts are frozen
+values; paths are the container's unless they say otherwise, sizes are in bytes, versions are tuples of
+numbers or the maker's own text.  Probes read files and execute nothing; `judge` and `make_swap` are pure.
+What cannot be read or judged raises `AbiError`, whose ``hint`` says what to do.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +21,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .closure import Closure, find_closure, with_exports
+    from .environment import image_environment
     from .errors import AbiError
     from .guards import Guard, GuardKind, Recorder
     from .host import HostMpi, choose_host, probe_host
     from .hostlibc import needs_host_libc, with_libc
     from .image import ImageMpiFacts, ImageProbe, MpiSource, probe_image
+    from .judging import Judge, Judgement
     from .node import NodeFacts, probe_node
     from .reasons import Code, Reason
     from .rootfs import RootView
@@ -31,6 +47,8 @@ __all__ = [
     "HostMpi",
     "ImageMpiFacts",
     "ImageProbe",
+    "Judge",
+    "Judgement",
     "MpiSource",
     "NodeFacts",
     "Reason",
@@ -42,6 +60,7 @@ __all__ = [
     "asked_of_image",
     "choose_host",
     "find_closure",
+    "image_environment",
     "judge",
     "make_swap",
     "needs_host_libc",
@@ -58,6 +77,7 @@ _PLACES = {
     "Closure": "closure",
     "find_closure": "closure",
     "with_exports": "closure",
+    "image_environment": "environment",
     "AbiError": "errors",
     "Guard": "guards",
     "GuardKind": "guards",
@@ -71,6 +91,8 @@ _PLACES = {
     "ImageProbe": "image",
     "MpiSource": "image",
     "probe_image": "image",
+    "Judge": "judging",
+    "Judgement": "judging",
     "NodeFacts": "node",
     "probe_node": "node",
     "Code": "reasons",

@@ -84,8 +84,11 @@ def _find(
 
 
 def find_program(view: RootView, name: str) -> str:
-    """Where a name without slash is found in an image's usual directories; others are paths."""
+    """Where a name without slash is found by the image's PATH and the usual directories; others are paths."""
+    from .environment import DEFAULT_PATH, image_environment
+
     if "/" in name:
         return name
-    folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+    path = f"{image_environment(view).get('PATH', '')}:{DEFAULT_PATH}"
+    folders = [folder for folder in path.split(":") if folder.startswith("/")]
     return next((f"{folder}/{name}" for folder in folders if view.is_file(f"{folder}/{name}")), name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from . import report
 from .answers import Answer
+from .environment import image_environment
 from .errors import AbiError
 from .image import MpiSource
 from .judging import Judge, Judgement
@@ -56,7 +57,7 @@ class Checked:
 
 def check_programs(view: RootView, judge: Judge, names: Sequence[str]) -> Checked:
     """Judge programs by their container paths.  Raises AbiError if one of them cannot be judged."""
-    reads = Reads(view, {})
+    reads = Reads(view, image_environment(view))
     return Checked(tuple(judge.judge(view, name, reads=reads) for name in names))
 
 
@@ -65,7 +66,7 @@ def check_image(view: RootView, judge: Judge, *, programs: bool = True) -> Check
 
     A program that cannot be judged is told as such; raises AbiError if the image cannot.
     """
-    reads = Reads(view, {})
+    reads = Reads(view, image_environment(view))
     whole = judge.judge(view, None, reads=reads)
     if not programs:
         return Checked((whole,))

@@ -103,7 +103,7 @@ def why(
         with (opener or open_directory)(image) as view:
             judge = Judge((*_absolute(prefixes), *site), search=not site_only)
             judgement = judge.judge(view, find_program(view, app))
-            explained = explain(view, judgement.image, judgement.swap)
+            explained = explain(view, judgement.image, judgement.swap, judgement.environment)
     except AbiError as error:
         _fail(error)
     if as_json:

@@ -7,12 +7,12 @@ run out of file descriptors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from .elf import open_as, open_elf
 from .elfcode import ElfCode
 from .elftypes import ElfFacts, Symbol, machine_name
 from .errors import AbiError
+from .files import read_start
 
 
 class ElfCache:
@@ -97,10 +97,12 @@ class ElfCache:
             return elf.copies
 
 
-def file_machine(host_path: str) -> str | None:
-    """Architecture of a file by its header, None if it is not ELF; raises AbiError if it is unreadable."""
+def file_machine(host_path: str, *, shown: str = "") -> str | None:
+    """Architecture of a file by its header, None if it is not ELF.
+
+    Raises AbiError if it is unreadable, which names it as ``shown`` (default: ``host_path``).
+    """
     try:
-        with Path(host_path).open("rb") as file:
-            return machine_name(file.read(64))
+        return machine_name(read_start(host_path, 64))
     except OSError as error:
-        raise AbiError(f"{host_path}: cannot be read: {error.strerror}") from error
+        raise AbiError(f"{shown or host_path}: cannot be read: {error.strerror}") from error

@@ -99,7 +99,8 @@ def probe_host(
         root: where the host's files are.
 
     Returns them best first within a family: those in ``prefixes`` in that order, then in the order of the
-    loader's own search, then of the known places.  Raises AbiError if a prefix holds no MPI.
+    loader's own search, then of the known places.  Raises AbiError if a prefix holds no MPI or a
+    damaged one.
     """
     elves = ElfCache()
     loader = host_loader(elves, recorder, root=root)
@@ -120,19 +121,27 @@ def probe_host(
     hosts = []
     for libraries in places.values():
         for item in libraries.values():
-            if item.role == C_ROLE and family in ("", item.family):
+            if item.role != C_ROLE or family not in ("", item.family):
+                continue
+            try:
                 hosts.append(_host_mpi(elves, item, list(libraries.values())))
+            except AbiError as error:
+                # What a launch was told to take must not give way to another; the rest is passed over.
+                if any(_is_below(item.real, prefix) for prefix in prefixes):
+                    raise AbiError(str(error), hint="repair that MPI, or name another prefix") from error
+                problems.append(str(error))
     return tuple(hosts)
 
 
 def probe_prefix(prefix: str) -> tuple[HostMpi, ...]:
     """The MPIs below one prefix (absolute), and no others.  Raises AbiError if it holds none."""
-    return tuple(host for host in probe_host(prefixes=(prefix,)) if _is_below(host, prefix))
+    hosts = probe_host(prefixes=(prefix,))
+    return tuple(host for host in hosts if _is_below(host.c_library.real, prefix))
 
 
-def _is_below(host: HostMpi, prefix: str) -> bool:
-    real = RootView("/").canonical(prefix) or prefix
-    return host.c_library.real.startswith(real.rstrip("/") + "/")
+def _is_below(real: str, prefix: str) -> bool:
+    base = RootView("/").canonical(prefix) or prefix
+    return real.startswith(base.rstrip("/") + "/")
 
 
 def choose_host(

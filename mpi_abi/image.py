@@ -257,7 +257,7 @@ class ImageProbe:
             raise AbiError(
                 f"{path}: no such file in {self._view.name}", hint="give the program's path in the image"
             )
-        machine = file_machine(host)
+        machine = file_machine(host, shown=path)
         if machine is None:
             words = read_shebang(host)
             return _Program(path, ProgramKind.SCRIPT, root_machine(self._view), words[0] if words else "")

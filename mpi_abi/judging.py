@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .closure import Closure, find_closure, with_exports
+from .environment import image_environment
 from .guards import Recorder
 from .host import HostMpi, choose_host, probe_host
 from .hostlibc import with_libc
@@ -24,7 +25,7 @@ PRIVATE_DIR = "/run/bareboat/mpi"
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was found out about one program; ``swap`` only where the verdict is NATIVE."""
+    """What was found out about one program, in an environment; ``swap`` only where the verdict is NATIVE."""
 
     image: ImageMpiFacts
     host: HostMpi | None
@@ -32,6 +33,7 @@ class Judgement:
     verdict: Verdict
     swap: Swap | None
     node: NodeFacts
+    environment: Mapping[str, str]
 
 
 class Judge:
@@ -56,17 +58,17 @@ class Judge:
         view: RootView,
         program: str | None,
         *,
-        environment: Mapping[str, str] | None = None,
         reads: Reads | None = None,
     ) -> Judgement:
-        """Judge one program (None: the image as such) in the environment that it will see.
+        """Judge one program (None: the image as such) in the environment that the image presets.
 
-        For many programs of one image, give them all the same ``reads``, of that view and environment.
+        For many programs of one image, or for another environment, give them all the same ``reads``.
         Raises AbiError as `probe_image` does.
         """
+        reads = reads or Reads(view, image_environment(view))
         # Of an image's several MPIs that no program names, a launch takes the one that this host has.
         ours = tuple(dict.fromkeys(host.family for host in self._hosts))
-        probe = ImageProbe(view, environment or {}, prefer=ours, reads=reads)
+        probe = ImageProbe(view, reads.environment, prefer=ours, reads=reads)
         facts = probe.run(program, sparing=False)
         values = facts.mpi[0].values if facts.mpi else ""
         chosen = choose_host(self._hosts, facts.family, order=self._order, values=values)
@@ -78,7 +80,7 @@ class Judge:
         swap = None
         if host and closure and verdict.kind is VerdictKind.NATIVE:
             swap = make_swap(facts, host, closure, private_dir=PRIVATE_DIR)
-        return Judgement(facts, host, closure, verdict, swap, self._node)
+        return Judgement(facts, host, closure, verdict, swap, self._node, reads.environment)
 
     def _complete(
         self, probe: ImageProbe, facts: ImageMpiFacts, host: HostMpi

@@ -30,7 +30,7 @@ _FLAGS = {
     "riscv64": 0x1003,
     "loongarch64": 0x1203,
 }
-_MOST_BYTES = 64 << 20
+MOST_BYTES = 64 << 20
 _LONGEST = 4096  # PATH_MAX
 """What is bigger is nobody's table, and what is longer nobody's path."""
 
@@ -46,8 +46,10 @@ def parse_cache(data: bytes, *, machine: str = "") -> CacheEntries:
     for (``x86-64-v3``), "0x..." for the mask of glibc before 2.33, or "".
     Raises AbiError if the content is not such a table: then the loader does without.
     """
-    if len(data) > _MOST_BYTES:
-        raise AbiError(f"/etc/ld.so.cache: a table of {len(data)} bytes", hint="run ldconfig in the image")
+    if len(data) > MOST_BYTES:
+        raise AbiError(
+            f"/etc/ld.so.cache: a table of more than {MOST_BYTES} bytes", hint="run ldconfig in the image"
+        )
     rows: Iterable[tuple[int, ...]]
     if data.startswith(_OLD_MAGIC):
         count = _OLD_HEADER.unpack_from(data)[1] if len(data) > _OLD_HEADER.size else 0

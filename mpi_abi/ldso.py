@@ -79,7 +79,8 @@ class LdSo:
     @cached_property
     def directories(self) -> tuple[str, ...]:
         """The directories that are searched at last; the usual ones where the file does not tell."""
-        for run in re.findall(rb"(?:/(?:[\w.+-]+/)+\0){2,}", self._content):
+        # The bounds keep a file of nothing but slashes from costing the square of its size.
+        for run in re.findall(rb"(?:/(?:[\w.+-]{1,64}/){1,8}\0){2,}", self._content):
             dirs = [part.decode().rstrip("/") for part in run.split(b"\0") if part]
             if any(part in _COMMON_DIRS for part in dirs):
                 return tuple(dirs)

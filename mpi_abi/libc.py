@@ -13,19 +13,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
 
 from .elfcache import ElfCache, file_machine
 from .errors import AbiError
 from .families import tables
+from .files import read_start
 from .guards import Recorder
 from .host import host_loader
-from .loader import INTERPRETERS, Loader, Tree
+from .ldfiles import INTERPRETERS
+from .loader import Loader, Tree
 from .rootfs import RootView
 
 _LIBC = "libc.so.6"
+_MOST_LIBC = 16 << 20
+"""Bytes of it that are searched for what is compiled in."""
 PRIVATE = "GLIBC_PRIVATE"
 """The version of what glibc's own files export to each other; it changes meaning with each release."""
 
@@ -165,17 +169,20 @@ def _copies(loader: Loader, soname: str, tree: Tree | None, *, every: bool) -> d
         paths += [path for path, _ in loader.cache.get(soname, ())]
         paths += [] if loader.cache else [f"{folder}/{soname}" for folder in loader.default_dirs]
     copies: dict[str, str] = {}
+    view = loader.view
     for path in paths:
-        real, host = loader.view.canonical(path), loader.view.resolve(path)
-        if real and host and real not in copies and file_machine(host) == loader.machine:
-            copies[real] = path
+        real, host = view.canonical(path), view.resolve(path)
+        if real and host and real not in copies and view.is_file(path):
+            with suppress(AbiError):  # what cannot be read cannot be loaded either
+                if file_machine(host) == loader.machine:
+                    copies[real] = path
     return copies
 
 
 def _gconv_directory(libc: str) -> str:
     """Where a libc looks for the modules of iconv(3): compiled in, and unlike among distributions."""
     try:
-        data = Path(libc).read_bytes()
+        data = read_start(libc, _MOST_LIBC)
     except OSError:
         return ""
     end = data.find(b"/gconv-modules.cache\0")

@@ -11,25 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 
 from .elfcache import ElfCache
 from .elftypes import ElfFacts, ElfType, ForeignElf
 from .errors import AbiError
-from .ldcache import CacheEntries, parse_cache
+from .ldcache import CacheEntries
+from .ldfiles import INTERPRETERS, read_cache, read_loader, read_preloads
 from .ldso import LdSo
 from .rootfs import RootView
 
-# Where ld.so lies, by machine: for questions without a program (psABI supplements).
-INTERPRETERS = {
-    "x86_64": "/lib64/ld-linux-x86-64.so.2",
-    "aarch64": "/lib/ld-linux-aarch64.so.1",
-    "ppc64le": "/lib64/ld64.so.2",
-    "riscv64": "/lib/ld-linux-riscv64-lp64d.so.1",
-    "loongarch64": "/lib64/ld-linux-loongarch-lp64d.so.1",
-}
 _CACHE = "/etc/ld.so.cache"
-_PRELOADS = "/etc/ld.so.preload"
+_MOST_LOOKUPS = 200_000
+"""Of places that are looked at for one program: names and directories of damaged files multiply."""
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
 _Places = Iterable[tuple[str, str]]
 """Directories to search, each with the file (container path) that names it, "" for none."""
@@ -119,28 +112,18 @@ class Loader:
         self._library_path = re.split("[:;]", path) if path else []
         self._preload = [name for name in re.split("[: ]", environment.get("LD_PRELOAD", "")) if name]
         self._marked: dict[str, tuple[str, ...]] = {}
+        self._left = _MOST_LOOKUPS
 
     # -- what the container's loader goes by -----------------------------------------------------------------
 
-    def _read(self, path: str) -> bytes:
-        """A file of the loader's; b"" for none, and for pipes and devices, which would not end."""
-        host = self.view.resolve(path) if path and self.view.is_file(path) else None
-        try:
-            return Path(host).read_bytes() if host else b""
-        except OSError:
-            return b""
-
     @cached_property
     def cache(self) -> CacheEntries:
-        """The loader's table; empty if there is none, or if it is damaged: ld.so then goes on without it."""
-        try:
-            return parse_cache(self._read(_CACHE), machine=self.machine)
-        except AbiError:
-            return {}
+        """The loader's table (`ldfiles.read_cache`)."""
+        return read_cache(self.view, self.machine)
 
     @cached_property
     def _so(self) -> LdSo:
-        return LdSo(self._read(self._interpreter), self.machine)
+        return read_loader(self.view, self._interpreter, self.machine)
 
     @property
     def default_dirs(self) -> tuple[str, ...]:
@@ -158,8 +141,7 @@ class Loader:
 
     def _preloads(self) -> Iterable[tuple[str, Found]]:
         yield from ((name, Found.PRELOAD) for name in self._preload)
-        text = re.sub(rb"#[^\n]*", b"", self._read(_PRELOADS)).decode("utf-8", "surrogateescape")
-        yield from ((name, Found.PRELOAD_FILE) for name in re.split("[ \t\n:]+", text) if name)
+        yield from ((name, Found.PRELOAD_FILE) for name in read_preloads(self.view))
 
     def _expand(self, text: str, origin: str) -> str:
         """Replace the dynamic string tokens."""
@@ -204,6 +186,15 @@ class Loader:
                 outcome = "for another machine, or closed" if self.view.exists(place) else "not there"
             self.trace.append(Attempt(rule, owner, place, outcome))
 
+    def _count(self, name: str) -> None:
+        """Count a place that is looked at.  Raises AbiError beyond what any program needs."""
+        self._left -= 1
+        if self._left < 0:
+            raise AbiError(
+                f"{name}: gave up after {_MOST_LOOKUPS} places where its loader would look",
+                hint="such a number is a damaged file's, or made to hold up who looks; use another image",
+            )
+
     def _subdirectories(self, base: str) -> tuple[str, ...]:
         """Where below a directory to look: the places for this CPU that can be there, and last itself."""
         if base not in self._marked:
@@ -215,6 +206,7 @@ class Loader:
 
     def _in_dirs(self, name: str, how: Found, dirs: _Places) -> str | None:
         for owner, folder in dirs:
+            self._count(name)
             # An empty element or a relative one is relative to a working directory that is not known here.
             if not folder.startswith("/"):
                 self._note(how, owner, folder or ".", "relative to the working directory: passed over")
@@ -226,6 +218,7 @@ class Loader:
             self.view.watch(base)
             for place in self._subdirectories(base):
                 path = f"{place}/{name}"
+                self._count(name)
                 if self._usable(path):
                     self._note(how, owner, path, "found")
                     return path
@@ -274,6 +267,10 @@ class Loader:
         Returns the container path and the rule that found it, or None.  Raises AbiError where the loader
         would give up: what it finds is no library.
         """
+        self._left = _MOST_LOOKUPS
+        return self._find(name, chain)
+
+    def _find(self, name: str, chain: tuple[LoadedObject, ...]) -> tuple[str, Found] | None:
         if name in self._own_names:
             return self._interpreter, Found.INTERPRETER
         if "/" in name:
@@ -321,6 +318,7 @@ class Loader:
         if real is None or host is None:
             raise AbiError(f"{path}: no such file in {self.view.name}")
         facts = self.elves.facts(host, shown=path)
+        self._left = _MOST_LOOKUPS
         objects = [LoadedObject(path, path, real, host, facts, Found.PROGRAM, None)]
         known: dict[str | tuple[int, int], int] = {facts.soname or path: 0, self.view.identity(real): 0}
         missing: list[Missing] = []
@@ -362,7 +360,7 @@ class Loader:
         if name in known:
             return known[name]
         try:
-            found = self.find(name, _chain(objects, asker))
+            found = self._find(name, _chain(objects, asker))
             usable = self._usable(found[0]) if found else None
         except AbiError:
             if how is None:

@@ -60,8 +60,8 @@ def identify(elves: ElfCache, path: str, real: str, host_path: str) -> MpiLibrar
     asked |= {sibling.symbol for sibling in known.siblings}
     asked |= {product.symbol for product in known.products if product.symbol}
     asked |= {family.version_object for family in known.families.values() if family.version_object}
-    found = elves.find(host_path, tuple(sorted(asked)))
     soname = elves.facts(host_path, shown=path).soname or path.rpartition("/")[2]
+    found = elves.find(host_path, tuple(sorted(asked)))
     for family in known.families.values():
         if _belongs(family, found.keys()):
             version = elves.text(host_path, family.version_object) if family.version_object in found else ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .elfcache import ElfCache
 from .errors import AbiError
 from .families import C_ROLE, matches, tables
+from .files import read_start
 from .loader import LoadedObject, Loader, Tree
 from .mpilib import MpiLibrary, looks_like_mpi
 from .rootfs import RootView
@@ -101,6 +102,5 @@ def adapts_to(plugins: Sequence[Plugin]) -> tuple[str, ...]:
 
 def read_shebang(host_path: str) -> list[str]:
     """The words of a script's first line: its interpreter, and what that is given."""
-    with open(host_path, "rb") as file:  # noqa: PTH123
-        match = re.match(rb"#!([^\n]*)", file.read(256))
+    match = re.match(rb"#!([^\n\0]*)", read_start(host_path, 256))
     return match.group(1).decode("utf-8", "surrogateescape").split() if match else []

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .families import tables
 from .image import ImageMpiFacts, ProgramKind
 from .libc import show_version
 from .loader import LoadedObject
+from .mpilib import looks_like_mpi
 from .node import BASELINE, NodeFacts
 from .reasons import Code, Reason
+from .users import reachable
 
 _HWCAPS = "/glibc-hwcaps/"
+_MOST_MISSING = 10
+"""Libraries that are named one by one."""
 
 
 def node_reasons(image: ImageMpiFacts, node: NodeFacts) -> tuple[Reason, ...]:
@@ -23,7 +28,28 @@ def node_reasons(image: ImageMpiFacts, node: NodeFacts) -> tuple[Reason, ...]:
 
 
 def node_notes(image: ImageMpiFacts) -> tuple[Reason, ...]:
-    """What differs from node to node.  Pure."""
+    """What a site should know beside: what differs from node to node, and what nobody finds.  Pure."""
+    return (*_levels(image), *_missing(image))
+
+
+def _missing(image: ImageMpiFacts) -> Iterator[Reason]:
+    """Libraries of the program's own that are not there; whatever starts it may name their directory."""
+    replaced, objects = {item.real for item in image.mpi}, image.tree.objects
+    stop = frozenset(at for at, item in enumerate(objects) if item.real in replaced)
+    own = set(reachable(image.tree, stop=stop) if objects else ()) - stop
+    mine = {objects[at].path for at in own}
+    lost = [
+        item
+        for item in image.missing
+        if item.needed_by in mine and not looks_like_mpi(item.name) and tables().group_of(item.name) is None
+    ]
+    for item in lost[:_MOST_MISSING]:
+        text = f"{item.needed_by} needs {item.name}, which its loader does not find: it cannot start without"
+        hint = "install it in the image, or name its directory in LD_LIBRARY_PATH of /etc/environment there"
+        yield Reason(Code.LIBRARY_MISSING, text, (item.name,), hint)
+
+
+def _levels(image: ImageMpiFacts) -> tuple[Reason, ...]:
     found = [item.real for item in image.tree.objects if _HWCAPS in item.real]
     if not found:
         return ()

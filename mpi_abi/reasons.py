@@ -29,6 +29,7 @@ class Code(StrEnum):
     INTERFACE_UNCHECKED = "interface-unchecked"
     INTERPRETER_MISSING = "interpreter-missing"
     KERNEL = "kernel"
+    LIBRARY_MISSING = "library-missing"
     MPI_MISSING = "mpi-missing"
     MUSL = "musl"
     NO_HOST_MPI = "no-host-mpi"

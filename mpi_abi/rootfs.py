@@ -21,6 +21,8 @@ from .guards import Recorder
 
 # The kernel's own limit (MAXSYMLINKS); see path_resolution(7).
 _MAX_LINKS = 40
+_MOST_ANSWERS = 50_000
+"""Paths that are remembered; who asks for more than that is asked by a damaged or hostile file."""
 
 
 def split_path(path: str) -> list[str]:
@@ -226,6 +228,9 @@ class RootView:
 
     def _walk(self, path: str) -> _Walk:
         if path not in self._walks:
+            if len(self._walks) > _MOST_ANSWERS:
+                self._walks.clear()
+                self._seen.clear()
             self._walks[path] = self._follow(path, missing_ok=False)
         return self._walks[path]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from .elfcache import file_machine
+from .errors import AbiError
 from .families import C_ROLE, tables
 from .loader import Loader
 from .mpilib import MpiLibrary, identify, looks_like_mpi
@@ -17,17 +18,25 @@ def search(loader: Loader, library_path: str) -> Iterator[MpiLibrary]:
     """All MPI libraries of an image, each file once, in the order in which its loader would prefer them.
 
     ``library_path`` is the container's LD_LIBRARY_PATH.  Siblings belong to the C library that they need.
+    Files that cannot be read are passed over where there is an MPI beside them; else raises AbiError.
     """
     libraries: dict[str, MpiLibrary] = {}
+    bad: list[AbiError] = []
     for path in _paths(loader, library_path):
         real, host = loader.view.canonical(path), loader.view.resolve(path)
         if real is None or host is None or real in libraries or not loader.view.is_file(path):
             continue
-        if file_machine(host) != loader.machine:
+        try:
+            if file_machine(host, shown=path) != loader.machine:
+                continue
+            library = identify(loader.elves, path, real, host)
+        except AbiError as error:
+            bad.append(error)
             continue
-        library = identify(loader.elves, path, real, host)
         if library is not None:
             libraries[real] = library
+    if bad and not any(item.role == C_ROLE for item in libraries.values()):
+        raise bad[0]
     owners = {
         name: item.family for item in libraries.values() if item.role == C_ROLE for name in _names(item)
     }

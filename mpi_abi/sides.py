@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .elfcache import ElfCache, file_machine
+from .environment import image_environment
 from .errors import AbiError
 from .families import C_ROLE
 from .host import HostMpi, probe_prefix
@@ -69,7 +70,7 @@ def _of_host(host: HostMpi) -> Side:
 
 def _of_image(name: str, opener: Opener) -> tuple[Side, ...]:
     with opener(name) as view:
-        facts = probe_image(view, program=None, environment={})
+        facts = probe_image(view, program=None, environment=image_environment(view))
         found = (*facts.mpi, *facts.others)
         if not found:
             raise AbiError(f"{name}: there is no MPI in this image")

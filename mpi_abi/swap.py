@@ -99,10 +99,15 @@ def _mpi_covers(image: ImageMpiFacts, host: HostMpi, private_dir: str) -> Iterat
         if replacement is not None:
             reason = f"the host's {host.title} for the image's {item.real.rpartition('/')[2]}"
             yield Cover(replacement.real, item.real, reason)
-            if item.soname != replacement.soname:
+            if item.soname != replacement.soname and _is_name(item.soname):
                 # What was loaded by its path serves who asks by name, but under the name that it has itself.
                 reason = f"who needs {item.soname} gets the host's {replacement.soname}"
                 yield Cover(replacement.real, f"{private_dir}/lib/{item.soname}", reason)
+
+
+def _is_name(soname: str) -> bool:
+    """Whether a file can have this name in a directory: a library may call itself as it likes."""
+    return "/" not in soname and soname not in ("", ".", "..")
 
 
 def _library_covers(host: HostMpi, sharing: Sharing, private_dir: str) -> Iterator[Cover]:
@@ -112,7 +117,7 @@ def _library_covers(host: HostMpi, sharing: Sharing, private_dir: str) -> Iterat
             reason = f"needed by {host.title}" + (
                 f"; {item.group} comes from the host as a whole" if whole else ""
             )
-            for name in (item.soname, *item.aliases):
+            for name in filter(_is_name, (item.soname, *item.aliases)):
                 yield Cover(item.path, f"{private_dir}/lib/{name}", reason)
 
 

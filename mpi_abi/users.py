@@ -57,7 +57,7 @@ def needs_of(
 ) -> tuple[tuple[Need, ...], tuple[LoadedObject, ...]]:
     """What a tree needs of the MPI libraries in it (by position), and the objects that can need anything."""
     objects = tree.objects
-    users = tuple(objects[at] for at in _reachable(tree, stop=frozenset(libraries)) if at not in libraries)
+    users = tuple(objects[at] for at in reachable(tree, stop=frozenset(libraries)) if at not in libraries)
     users = tuple(item for item in users if item.facts.soname not in tables().libc)
     own = frozenset[str]().union(*(elves.exports(item.host_path) for item in users))
     needs = []
@@ -122,7 +122,7 @@ def c_first(libraries: Iterable[MpiLibrary]) -> tuple[MpiLibrary, ...]:
     return tuple(sorted(libraries, key=lambda item: item.role != C_ROLE))
 
 
-def _reachable(tree: Tree, *, stop: frozenset[int]) -> list[int]:
+def reachable(tree: Tree, *, stop: frozenset[int]) -> list[int]:
     """Positions of what is loaded also without following the needs of ``stop``."""
     todo, seen = [0], [0]
     while todo:

@@ -72,18 +72,20 @@ class Why:
     steps: tuple[Step, ...]
 
 
-def explain(view: RootView, facts: ImageMpiFacts, swap: Swap | None) -> Why:
+def explain(view: RootView, facts: ImageMpiFacts, swap: Swap | None, environment: Mapping[str, str]) -> Why:
     """Follow the loader through the program of ``facts``, and again with ``swap`` in place.
+
+    ``environment`` is what the program sees without the swap.
 
     Raises AbiError if no loader of glibc's searches anything for it, or if a file on the way is damaged.
     """
     _check(facts)
-    before = walk(view, facts, {})
+    before = walk(view, facts, environment)
     if swap is None:
         steps = (Step(Mark.SAME, each, None) for each in before.lookups if not each.loaded)
         return Why(before, None, tuple(steps))
     covered = view.covered((cover.target, cover.source) for cover in swap.covers)
-    after = walk(covered, facts, changed({}, swap.environment))
+    after = walk(covered, facts, changed(environment, swap.environment))
     return Why(before, after, tuple(_side_by_side(before.lookups, after.lookups)))
 
 

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import posixpath
 import re
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from launcher.errors import BareboatError
 from launcher.image.reference import Image, ImageKind
 from mpi_abi.elftypes import machine_name
+from mpi_abi.environment import parse_environment
+from mpi_abi.files import read_start, read_text
 from mpi_abi.rootfs import RootView
 
 LOCALTIME = "/etc/localtime"
-_TEXT_LIMIT = 256 * 1024
-"""Longest text that is read from an image, in bytes; a passwd of more would not fit into a program."""
-
 _COMMAND_DIRS = ("/bin", "/usr/bin")
 _ROOT_DIRS = (*_COMMAND_DIRS, "/etc", "/lib", "/lib64", "/usr/lib", "/sbin", "/usr/sbin")
 """One of these is in every root, also in one of a single static program."""
@@ -99,45 +96,10 @@ def check_machine(image: ImageFacts, machine: str) -> None:
     )
 
 
-def read_text(view: RootView, path: str) -> str:
-    """Read a text file of the container; "" where it is missing, unreadable, too long or no text."""
-    found = view.resolve(path)
-    if found is None:
-        return ""
-    try:
-        # A FIFO or a device in an image must not hold up or feed the reader.
-        status = Path(found).stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _TEXT_LIMIT:
-            return ""
-        data = Path(found).read_bytes()
-    except OSError:
-        return ""
-    return "" if b"\0" in data else data.decode("utf-8", "surrogateescape")
-
-
-def parse_environment(text: str) -> tuple[tuple[str, str], ...]:
-    """Parse /etc/environment: ``NAME=VALUE`` lines, comments, optional ``export`` and quotes (pam_env(8)).
-
-    enroot keeps an image's variables there too.  Lines of another form are passed over; of several for a name
-    the last counts.
-    """
-    found: dict[str, str] = {}
-    for line in text.split("\n"):
-        match = re.fullmatch(r"\s*(?:export\s+)?([^\s=#'\"]+)=(.*?)\s*", line)
-        if match is None or "\0" in line:
-            continue
-        value = match[2]
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        found[match[1]] = value
-    return tuple(found.items())
-
-
 def elf_machine(path: str) -> str:
     """Name the architecture of the ELF file at host ``path`` as uname(2) would; "" where it is none."""
     try:
-        with Path(path).open("rb") as file:
-            head = file.read(20)
+        head = read_start(path, 20)
     except OSError:
         return ""
     return machine_name(head) or ""

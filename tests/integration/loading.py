@@ -16,7 +16,8 @@ from mpi_abi.elf import open_elf
 from mpi_abi.elfcache import ElfCache, file_machine
 from mpi_abi.elftypes import ElfType, ForeignElf
 from mpi_abi.errors import AbiError
-from mpi_abi.loader import INTERPRETERS, Loader
+from mpi_abi.ldfiles import INTERPRETERS
+from mpi_abi.loader import Loader
 from mpi_abi.rootfs import RootView
 
 INTERPRETER = INTERPRETERS["x86_64"]

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.config import SiteConfig, parse_config, parse_mount
-from launcher.environment import DEFAULT_PATH, with_default_path
+from launcher.environment import with_default_path
 from launcher.errors import BareboatError, UsageError
 from launcher.host import MountPoint, User, parse_mountinfo
 from launcher.identity import group_text, passwd_text
-from launcher.image.facts import parse_environment
 from launcher.layout import beneath
 from launcher.request import make_request
+from mpi_abi.environment import DEFAULT_PATH, parse_environment
 
 words = st.text(st.characters(exclude_characters="\n\0", codec="utf-8"), max_size=20)
 fields = st.text(st.characters(exclude_characters="\n\0:", codec="utf-8"), max_size=12)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
+from typing import Any
 
-from abi_toolbox import MPICH_SOURCE, PROGRAM_SOURCE, compile_c, library_dir, make_library, make_root
+import pytest
+from abi_toolbox import (
+    MPICH_SOURCE,
+    PROGRAM_SOURCE,
+    compile_c,
+    library_dir,
+    make_library,
+    make_old_libc,
+    make_root,
+)
+from click.testing import CliRunner
 from test_docs import configuration_keys
 
+import mpi_abi
 from launcher.config import MpiMode
 from mpi_abi import Code, VerdictKind
+from mpi_abi.cli import abi
 from mpi_abi.report import EXIT_CODES
 
 TOP = Path(__file__).parents[2]
@@ -68,11 +82,29 @@ def test_what_overrules_is_there() -> None:
     assert names == modes | {key for key in configuration_keys() if key.startswith("mpi.")}
 
 
-def test_the_example_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("is_old", "code"), [(False, Code.SYMBOLS), (True, Code.HOST_GLIBC)])
+def test_the_example_says_what_abi_check_says(tmp_path: Path, is_old: bool, code: Code) -> None:
     root = make_root(tmp_path / "image")
     library = make_library(library_dir(root) / "libmpi.so.12", MPICH_SOURCE)
     compile_c(root / "opt/app/bin/app", PROGRAM_SOURCE, str(library))
+    if is_old:
+        make_old_libc(root)
     example = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)[0]
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     exec(example.replace("/images/app", str(root)), values)
-    assert getattr(values["verdict"], "kind", None) is VerdictKind.NATIVE
+    found = values["judgement"].verdict
+    assert found.kind is VerdictKind.NATIVE
+    assert code in [reason.code for reason in found.reasons]
+    result = CliRunner().invoke(abi, ["check", "--json", str(root), "/opt/app/bin/app"])
+    told = json.loads(result.stdout)
+    assert [reason["code"] for reason in told["reasons"]] == [reason.code for reason in found.reasons]
+
+
+def test_the_package_says_what_it_offers() -> None:
+    assert mpi_abi.__doc__ is not None
+    assert re.findall(r"^judge = .*$", PAGE, flags=re.MULTILINE)[0] in mpi_abi.__doc__
+    for name in re.findall(r"`(\w+)`", mpi_abi.__doc__):
+        assert name in {*mpi_abi.__all__, "hint"}
+        assert getattr(mpi_abi, name, None) is not None or name == "hint"
+    for name in mpi_abi.__all__:
+        assert getattr(mpi_abi, name).__doc__, name

@@ -12,8 +12,10 @@ import pytest
 
 from launcher.errors import BareboatError, NotExecutableError, NotFoundError
 from launcher.image.executable import Executable, find_executable
-from launcher.image.facts import ImageFacts, check_machine, parse_environment, probe_root, read_text
+from launcher.image.facts import ImageFacts, check_machine, probe_root
 from launcher.image.reference import Image, ImageKind, resolve_reference
+from mpi_abi.environment import parse_environment
+from mpi_abi.files import read_text
 from mpi_abi.rootfs import RootView
 
 SEARCH = "/usr/local/bin:/usr/bin:/bin"
