@@ -115,7 +115,8 @@ class Asked:
     """What the user asked of the suites.
 
     osu and npb: directories of a site's own programs, bare and in the image ("" for the image: the bare
-    side's are used there too), None: the built-in ones.
+    side's are used there too), None: the built-in ones; forms: the same image in other forms, as (side,
+    path), for launches and for what reads from the image.
     """
 
     level: Level = Level.NORMAL
@@ -123,6 +124,7 @@ class Asked:
     ranks: tuple[int, ...] = ()
     osu: tuple[str, str] | None = None
     npb: tuple[str, str] | None = None
+    forms: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,15 @@ _ABOVE = 4
 class Source:
     """What a program is made of: files of `SOURCES` and the compiler's arguments before and after them.
 
-    names: the program looks at its own name, and is to be found under these as well (as links).
+    names: the program looks at its own name, and is to be found under these as well (as links).  mpi False:
+    it is a plain program, linked statically, so that it runs on the host and in any image.
     """
 
     files: tuple[str, ...]
     flags: tuple[str, ...] = ("-O2",)
     libraries: tuple[str, ...] = ("-lm",)
     names: tuple[str, ...] = ()
+    mpi: bool = True
 
 
 _OSU_FILES = (
@@ -44,6 +46,7 @@ KNOWN: Mapping[str, Source] = {
         ("-std=c11", "-O2"),
         names=(*(program.name for program in OSU_PROGRAMS), "osu_hello"),
     ),
+    "bareboat_io": Source(("io/bareboat_io.c",), ("-std=c11", "-O2", "-static"), (), mpi=False),
     **{
         f"npb_{kernel}": Source(
             tuple(f"npb/{name}.c" for name in (kernel, *parts, "common")), ("-std=c11", "-O3")
@@ -91,6 +94,20 @@ def compile_programs(host: HostMpi, names: Sequence[str], directory: Path) -> st
         f"no compiler of {host.title} ({host.c_library.path}) was found{said}",
         hint=f"install its mpicc, e.g. Debian's lib{host.family}-dev, or put it in front of PATH",
     )
+
+
+def compile_plain(names: Sequence[str], directory: Path) -> None:
+    """Compile programs without MPI into a directory, by the host's C compiler.
+
+    Raises BenchError where there is none, or it fails.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if names and compiler is None:
+        raise BenchError(
+            f"there is no C compiler to make {', '.join(names)} with", hint="install one, e.g. Debian's gcc"
+        )
+    for name in names:
+        _compile(str(compiler), name, directory)
 
 
 def _candidates(host: HostMpi) -> Iterator[str]:

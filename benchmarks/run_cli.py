@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from benchmarks.cases import BARE, CONTAINER
 from benchmarks.errors import BenchError
 from mpi_abi.rootfs import open_directory
 
@@ -35,6 +36,22 @@ def _numbers(_ctx: click.Context, _parameter: click.Parameter, value: str | None
     return tuple(int(word) for word in words)
 
 
+def _forms(
+    _ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for text in value:
+        label, separator, path = text.partition("=")
+        if not label or not separator or not path:
+            raise click.BadParameter(f"{text!r} is not LABEL=PATH, like squashfs=/images/a.sqfs")
+        if label in found or label in {BARE, CONTAINER}:
+            raise click.BadParameter(f"the label {label!r} is taken: give each form one of its own")
+        if not os.path.exists(path):  # noqa: PTH110
+            raise click.BadParameter(f"the image {path} does not exist")
+        found[label] = os.path.abspath(path)  # noqa: PTH100 (an image is a name; links in it stay)
+    return tuple(found.items())
+
+
 def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, str] | None:
     """DIR[:DIR_IN_IMAGE]."""
     if value is None:
@@ -55,6 +72,14 @@ def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
     callback=_words,
     metavar="NAME,...",
     help="What to measure.",
+)
+@click.option(
+    "--form",
+    "forms",
+    multiple=True,
+    callback=_forms,
+    metavar="LABEL=PATH",
+    help="The same image in another form, for launches and for what reads from the image.",
 )
 @click.option("--nodes", type=click.IntRange(min=1), help="Nodes (default: all of the allocation, or 2).")
 @click.option(
@@ -204,7 +229,7 @@ def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, A
 
 def _plain(value: Any) -> Any:
     """As JSON gives it back."""
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
 
 
 def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
@@ -240,6 +265,7 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         tuple(given["ranks"]),
         osu=tuple(given["osu"]) if given["osu"] else None,
         npb=tuple(given["npb"]) if given["npb"] else None,
+        forms=tuple((label, path) for label, path in given["forms"]),
     )
     image = os.path.abspath(given["image"])  # noqa: PTH100 (an image is a name; links in it stay)
     kept = {name: _plain(value) for name, value in given.items() if name not in {"resume", "out"}}

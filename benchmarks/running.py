@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from benchmarks import probes
 from benchmarks.analysis import analyse
-from benchmarks.cases import Asked, Case, Ground, Offer
+from benchmarks.cases import BARE, CONTAINER, Asked, Case, Ground, Offer
 from benchmarks.engine import Pace, run_cases
 from benchmarks.errors import BenchError
 from benchmarks.folder import PAGE, RESULTS, TABLE, Folder, Kept, outline
 from benchmarks.making import Made, advise_pmi, find_mpi, make_programs
+from benchmarks.programs import compile_plain, source_of
 from benchmarks.progress import Progress
 from benchmarks.report import to_json
 from benchmarks.results import Failure, Results, Setting
@@ -131,7 +133,8 @@ def _prepare(
     progress: Progress,
 ) -> tuple[Ground, Made]:
     """Compile what the suites want."""
-    names = [name for suite in options.suites for name in get_suite(suite).wanted(options.asked)]
+    wanted = [name for suite in options.suites for name in get_suite(suite).wanted(options.asked)]
+    names = [name for name in wanted if source_of(name).mpi]
     made, srun_options = Made({}, ()), () if options.mpi is None else (f"--mpi={options.mpi}",)
     if names or _NEEDS_MPI & set(options.suites):
         mpi = find_mpi(target.opener, options.image, options.prefix)
@@ -146,16 +149,28 @@ def _prepare(
             allocation=allocation,
             image=options.image,
         )
+    plain = [name for name in wanted if not source_of(name).mpi]
     ground = Ground(
         options.asked,
         options.image,
         nodes,
         allocation.cpus_per_node,
-        made.programs,
+        {**made.programs, **_plain_programs(plain, folder.path / "programs", progress)},
         srun_options,
         str(folder.path),
     )
     return ground, made
+
+
+def _plain_programs(names: Sequence[str], directory: Path, progress: Progress) -> dict[tuple[str, str], str]:
+    """The same program on both sides; none where there is no compiler: its suite has no cases then."""
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        compile_plain(names, directory)
+    except BenchError as error:
+        progress.note(str(error))
+        return {}
+    return {(side, name): str(directory / name) for side in (BARE, CONTAINER) for name in names}
 
 
 def _offers(

@@ -39,6 +39,7 @@ def offer(ground: Ground) -> Offer:
         for ranks in _ranks(ground, nodes):
             bare = Command(("true",))
             sides = {BARE: bare, CONTAINER: Command(("true",), ground.image)}
+            sides |= {side: Command(("true",), path) for side, path in ground.asked.forms}
             sides[COLD] = Command(("true",), ground.image, variables=_REPLAN)
             cases.append(Case(NAME, "true", nodes, ranks, sides, read_launch, mpi=False))
         if (BARE, _HELLO) in ground.programs:
