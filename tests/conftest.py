@@ -10,14 +10,19 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from steps import QuietTestbed
 
 from benchmarks.programs import compile_programs
 from mpi_abi import choose_host, probe_host
 from slurm.install import install
-from slurm.testbed import images, leftovers
+from slurm.testbed import Testbed, images, leftovers
 from slurm.testbed.account import temporary_user
+
+if TYPE_CHECKING:
+    from running import Site
 
 _GUARDED = ("integration", "slurm", "matrix")
 """Folders of tests that make namespaces, mounts, daemons and containers."""
@@ -148,6 +153,24 @@ def prefix() -> Iterator[Path]:
         yield directory / "prefix"
     finally:
         shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def bed(prefix: Path) -> Iterator[Testbed]:
+    """Two nodes of a real Slurm with bareboat's plugin, for all of tests/matrix."""
+    with QuietTestbed(nodes=2, plugin=prefix) as testbed:
+        yield testbed
+
+
+@pytest.fixture(scope="session")
+def sites() -> Iterator[dict[str, Site]]:
+    """The sites of tests/matrix, by their names."""
+    from sites import make_sites  # found where its tests are collected
+
+    folder = Path(tempfile.mkdtemp(prefix=f"bareboat-test-{os.getpid()}-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    yield make_sites(folder)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -32,11 +32,15 @@ class Borrowed:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one prefix is made."""
+    """How one prefix is made.
+
+    ``source`` is the directory of a source distribution that is the prefix, as it is, with nothing built.
+    """
 
     name: str
     requirements: tuple[str, ...]
     borrowed: tuple[Borrowed, ...] = ()
+    source: str = ""
 
 
 def read_table(path: Path = TABLE) -> tuple[Recipe, ...]:
@@ -51,6 +55,7 @@ def read_table(path: Path = TABLE) -> tuple[Recipe, ...]:
                 name=name,
                 requirements=tuple(entry.pop("requirements")),
                 borrowed=tuple(Borrowed(*row) for row in entry.pop("borrowed", ())),
+                source=entry.pop("source", ""),
             )
             for name, entry in raw["prefix"].items()
         )
@@ -112,19 +117,25 @@ def _install(recipe: Recipe, lent: tuple[tuple[Path, str], ...], directory: Path
     progress(f"{recipe.name}: install {', '.join(text.split()[0] for text in recipe.requirements)}")
     requirements, root = directory / "requirements.txt", directory / "root"
     requirements.write_text("".join(f"{text}\n" for text in recipe.requirements))
-    command = [
-        *(sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary=:all:", "--require-hashes"),
-        *("--prefix", os.fspath(root), "--no-compile", "--no-cache-dir", "--ignore-installed", "--quiet"),
-        *(
-            "--no-warn-script-location",
-            "--disable-pip-version-check",
-            "--requirement",
-            os.fspath(requirements),
-        ),
-    ]
+    common = ("--no-deps", "--no-cache-dir", "--quiet", "--disable-pip-version-check", "--require-hashes")
+    listed = ("--requirement", os.fspath(requirements))
+    if recipe.source:
+        # pip asks the sources for their name; what they need for that is in .venv.
+        sources = ("--no-binary=:all:", "--no-build-isolation", "--dest", os.fspath(directory / "sources"))
+        _run_pip(recipe, "download", *common, *sources, *listed)
+        return _unpack(recipe, directory)
+    wheels = ("--only-binary=:all:", "--no-compile", "--ignore-installed", "--no-warn-script-location")
+    _run_pip(recipe, "install", *common, *wheels, "--prefix", os.fspath(root), *listed)
+    for source, target in lent:
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, root / target)
+    return root
+
+
+def _run_pip(recipe: Recipe, *arguments: str) -> None:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            (sys.executable, "-m", "pip", *arguments),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
             timeout=INSTALL_LIMIT, umask=0o022,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
@@ -137,6 +148,16 @@ def _install(recipe: Recipe, lent: tuple[tuple[Path, str], ...], directory: Path
             f"the wheel {recipe.name} cannot be installed; pip says:\n{said}",
             hint="it needs an index that has it, and x86-64",
         )
-    for source, target in lent:
-        (shutil.copytree if source.is_dir() else shutil.copy2)(source, root / target)
-    return root
+
+
+def _unpack(recipe: Recipe, directory: Path) -> Path:
+    (archive,) = (directory / "sources").iterdir()
+    unpacked = directory / "unpacked"
+    unpacked.mkdir()
+    # The hash says what is in it, but not whose the files shall be.
+    command = ("tar", "--extract", "--no-same-owner", "--no-same-permissions", "--file", archive)
+    subprocess.run(command, cwd=unpacked, check=True, timeout=INSTALL_LIMIT, umask=0o022)
+    (top,) = unpacked.iterdir()
+    if not (top / recipe.source).is_dir():
+        raise SlurmError(f"there is no {recipe.source} in {archive.name}, from which {recipe.name} is made")
+    return top / recipe.source

