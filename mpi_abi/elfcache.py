@@ -14,9 +14,12 @@ from .elftypes import ElfFacts, Symbol, machine_name
 from .errors import AbiError
 from .files import read_start
 
+_MOST_NAMES, _MOST_OF_ONE = 300_000, 100_000
+"""Symbols that are remembered, of all files and of one: a program may name any number of huge libraries."""
+
 
 class ElfCache:
-    """Answers about ELF files by host path; every file is read at most once for each kind of question.
+    """Answers about ELF files by host path; a file is read once for each kind of question, as room allows.
 
     All methods raise AbiError as `elf.open_elf` and `elf.Elf` do; errors show the first name a file was asked
     by.
@@ -26,6 +29,7 @@ class ElfCache:
         self._facts: dict[str, ElfFacts] = {}
         self._names: dict[tuple[str, str], frozenset[str]] = {}
         self._found: dict[tuple[str, str], Symbol | None] = {}
+        self._held = 0
         self._shown: dict[str, str] = {}
         self._matches: dict[tuple[str, str], str] = {}
         self._reached: dict[tuple[str, frozenset[str]], tuple[frozenset[str], frozenset[str]]] = {}
@@ -55,10 +59,17 @@ class ElfCache:
         return self._reached[key]
 
     def _read_names(self, host_path: str, which: str) -> frozenset[str]:
-        if (host_path, which) not in self._names:
-            with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
-                self._names[host_path, which] = elf.exports if which == "exports" else elf.undefined
-        return self._names[host_path, which]
+        if (host_path, which) in self._names:
+            return self._names[host_path, which]
+        with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
+            names = elf.exports if which == "exports" else elf.undefined
+        if len(names) <= _MOST_OF_ONE:
+            self._held += len(names)
+            if self._held > _MOST_NAMES:
+                self._names.clear()
+                self._held = len(names)
+            self._names[host_path, which] = names
+        return names
 
     def find(self, host_path: str, names: tuple[str, ...]) -> dict[str, Symbol]:
         """Those of ``names`` that the file exports."""

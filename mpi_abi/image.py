@@ -20,7 +20,7 @@ from .opened import Plugin, adapts_to, asked_names, find_plugins, plugin_needs, 
 from .reads import Reads
 from .rootfs import RootView
 from .search import search
-from .users import Binding, Need, bindings_of, c_first, mpi_in, needs_of, of_family, offered_by
+from .users import Binding, Need, bindings_of, c_first, markers_of, mpi_in, needs_of, of_family, offered_by
 
 # A program that imports one of these can open or start others, whose MPI its own tree does not show.
 _REACHES_OUT = frozenset(
@@ -278,7 +278,6 @@ class ImageProbe:
         family = next(item.family for item in found.values() if item.role == C_ROLE)
         mine = of_family(found, family)
         needs, users = needs_of(self._elves, facts.tree, mine)
-        own = frozenset[str]().union(*(self._elves.exports(item.host_path) for item in users))
         copies = self._copies(facts.tree.objects[0], tuple(mine.values()))
         changed = replace(
             facts,
@@ -291,12 +290,7 @@ class ImageProbe:
                 self._elves, facts.tree, mine, needs, at_once=bool(self._environment.get("LD_BIND_NOW"))
             ),
             copies=copies,
-            markers=frozenset(
-                name
-                for library in mine.values()
-                for name in self._elves.exports(library.host_path) & own - copies.keys()
-                if matches(name, tables().families[family].markers)
-            ),
+            markers=markers_of(self._elves, users, mine.values(), family) - copies.keys(),
             fortran=tuple(
                 dict.fromkeys(
                     name for user in users for name in user.facts.needed if tables().fortran_maker(name)

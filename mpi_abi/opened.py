@@ -82,7 +82,8 @@ def plugin_needs(
         return needs_of(elves, plugin.tree, of_family(plugin.mpi, plugin.family))
     objects = plugin.tree.objects
     names = elves.undefined(objects[0].host_path)
-    names -= frozenset[str]().union(*(elves.exports(item.host_path) for item in objects[1:]))
+    for item in objects[1:]:
+        names -= elves.exports(item.host_path)
     public = (*tables().public, *tables().public_objects)
     symbols = frozenset(name for name in names if matches(name, public))
     return (Need(plugin.path, C_ROLE, library.path, symbols),), objects[:1]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from .elfcache import ElfCache
-from .families import C_ROLE, tables
+from .families import C_ROLE, matches, tables
 from .loader import LoadedObject, Tree
 from .mpilib import MpiLibrary, identify, looks_like_mpi
 
@@ -59,10 +59,11 @@ def needs_of(
     objects = tree.objects
     users = tuple(objects[at] for at in reachable(tree, stop=frozenset(libraries)) if at not in libraries)
     users = tuple(item for item in users if item.facts.soname not in tables().libc)
-    own = frozenset[str]().union(*(elves.exports(item.host_path) for item in users))
+    theirs = frozenset[str]().union(*(elves.exports(item.host_path) for item in libraries.values()))
+    own = frozenset[str]().union(*(elves.exports(item.host_path) & theirs for item in users))
     needs = []
     for user in users:
-        undefined = elves.undefined(user.host_path) - own
+        undefined = (elves.undefined(user.host_path) & theirs) - own
         for library in libraries.values():
             symbols = undefined & elves.exports(library.host_path)
             if symbols:
@@ -106,6 +107,17 @@ def bindings_of(
                 called[other.path] |= names
                 todo.append(place)
     return tuple(found.values())
+
+
+def markers_of(
+    elves: ElfCache, users: Iterable[LoadedObject], libraries: Iterable[MpiLibrary], family: str
+) -> frozenset[str]:
+    """The objects of the MPI's Fortran constants that the files which use it define themselves."""
+    patterns = tables().families[family].markers
+    names = frozenset(
+        name for item in libraries for name in elves.exports(item.host_path) if matches(name, patterns)
+    )
+    return frozenset[str]().union(*(elves.exports(item.host_path) & names for item in users))
 
 
 def offered_by(elves: ElfCache, libraries: Iterable[MpiLibrary]) -> frozenset[str]:
