@@ -214,7 +214,7 @@ def _notes(records: Sequence[Record]) -> tuple[str, ...]:
             failed.setdefault((record.suite, record.case, record.side), []).append(record)
     lost = [
         f"{len(found)} of {runs[key]} runs of {key[0]}: {key[1]}, {key[2]} failed, and their rounds are left "
-        f"out: {found[-1].error}"
+        f"out: {found[-1].error.partition(chr(10))[0]}"
         for key, found in failed.items()
     ]
     said = Counter((f"{record.suite}, {record.side}", note) for record in records for note in record.notes)

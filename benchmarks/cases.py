@@ -91,7 +91,8 @@ class Case:
     title: the program as its suite names it ("osu_latency", "cg.S"), which with nodes and ranks is unique in
     the suite; ranks: of the whole step; commands: by side, with `BARE` among them; parse: reads the output of
     one run (that ended with code 0) and raises BenchError for anything that is not a good result: a wrong
-    verification, a missing size, garbage; mpi: it is an MPI program, whose library and transport matter.
+    verification, a missing size, garbage; mpi: it is an MPI program, whose library and transport matter;
+    whole: its end belongs to what is measured, so that a run that hangs after its result has none.
     """
 
     suite: str
@@ -101,6 +102,7 @@ class Case:
     commands: Mapping[str, Command]
     parse: Callable[[Output], Reading] = field(compare=False)
     mpi: bool = True
+    whole: bool = False
 
     @property
     def key(self) -> str:

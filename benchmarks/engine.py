@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from benchmarks.cases import BARE, Case
+from benchmarks.cases import BARE, Case, Reading
 from benchmarks.errors import BenchError
 from benchmarks.progress import Progress
 from benchmarks.records import Record
-from benchmarks.runner import Output, Stopped
+from benchmarks.runner import Hung, Output, Stopped
 from benchmarks.schedule import Turn, make_schedule
 
 TRIES = 2
@@ -29,6 +29,14 @@ class Pace:
     warmup: int
     seed: int
     seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why it ended early ("": it did not), and whether that is a failure: a budget that is used up is none."""
+
+    text: str = ""
+    failed: bool = False
 
 
 @dataclass(slots=True)
@@ -76,8 +84,8 @@ def run_cases(
     keep: Callable[[Record], None],
     check: Callable[[], None],
     progress: Progress,
-) -> str:
-    """Run all turns that ``known`` does not hold, and return why it ended early ("" if it did not).
+) -> Ending:
+    """Run all turns that ``known`` does not hold.
 
     The first ``warmup`` rounds of each session are dropped: after a pause as well, caches are cold.  A round
     of a case that was cut off is run anew as a whole, so that its sides stay close in time.  A failed run is
@@ -87,7 +95,7 @@ def run_cases(
     by_key = {(case.suite, case.key): case for case in cases}
     turns = _missing(make_turns(by_key, pace), by_key, known)
     if not any(turn.round >= 0 for turn in turns):
-        return ""
+        return Ending()
     tally = Tally.of(known)
     clock = _Clock(pace.seconds)
     number = -pace.warmup - 1
@@ -97,8 +105,8 @@ def run_cases(
             if turn.round != number:
                 number = turn.round
                 if not clock.has_room():
-                    left = f"round {number + 1} of {pace.rounds}"
-                    return f"the time that was given is used up before {left}"
+                    done = max(0, number)
+                    return Ending(f"the time that was given is used up after {done} of {pace.rounds} rounds")
             case = by_key[turn.cell]
             progress.run(f"{case.suite}: {case.key}, {turn.side}")
             if not tally.runs(case, turn.side):
@@ -110,11 +118,11 @@ def run_cases(
             if record.error:
                 check()
     except Stopped as stopped:
-        return str(stopped)
+        return Ending(str(stopped), failed=True)
     except BenchError as error:
         progress.note(str(error))
-        return str(error)
-    return ""
+        return Ending(str(error), failed=True)
+    return Ending()
 
 
 def make_turns(cases: dict[CellKey, Case], pace: Pace) -> tuple[Turn[CellKey, str], ...]:
@@ -170,12 +178,29 @@ def _run(case: Case, turn: Turn[CellKey, str], session: int, start: Callable[[Ca
     began, clock = time.time(), time.perf_counter()
     common = (session, turn.round, case.suite, case.key, turn.side, round(began, 3))
     try:
-        output = start(case, turn.side)
-        reading = case.parse(output)
+        try:
+            output = start(case, turn.side)
+            reading = case.parse(output)
+        except Hung as hung:
+            output, reading = hung.output, _salvage(case, hung)
     except BenchError as error:
         seconds = round(time.perf_counter() - clock, 4)
         return Record(*common, seconds, error=str(error), hint=error.hint)
     return Record(*common, round(output.seconds, 4), reading.figures, reading.facts, reading.notes)
+
+
+def _salvage(case: Case, hung: Hung) -> Reading:
+    """The result of a run that hung after it was printed: some MPIs do not return from MPI_Finalize at times.
+
+    Raises the error of the run where there is none.
+    """
+    if case.whole:
+        raise hung
+    try:
+        reading = case.parse(hung.output)
+    except BenchError:
+        raise hung from None
+    return replace(reading, notes=(*reading.notes, "hung after its result was printed, and was ended"))
 
 
 class _Clock:

@@ -62,18 +62,19 @@ class PlainLines(Silent):
         self._title = ""
         self._total = 0
         self._started = 0
-        self._last = time.monotonic()
+        self._last = self._began = time.monotonic()
 
     def begin(self, title: str, total: int) -> None:
         self._title, self._total, self._started = title, total, 0
-        self._last = time.monotonic()
+        self._last = self._began = time.monotonic()
         self._write(f"{title}: {total} runs")
 
     def run(self, what: str) -> None:
         self._started += 1
         if time.monotonic() - self._last >= self._interval:
             self._last = time.monotonic()
-            self._write(f"{self._title}: run {self._started} of {self._total}: {what}")
+            left = format_left(time.monotonic() - self._began, self._started - 1, self._total)
+            self._write(f"{self._title}: run {self._started} of {self._total}{left}: {what}")
 
     def note(self, text: str) -> None:
         self._write(text)
@@ -119,6 +120,14 @@ class Bar:
 
     def note(self, text: str) -> None:
         self._bars.console.print(text, markup=False, highlight=False)
+
+
+def format_left(seconds: float, done: int, total: int) -> str:
+    """How long the rest takes if it goes on as it did: ", about 3 min left".  Pure."""
+    if done < 1:
+        return ""
+    left = seconds / done * (total - done)
+    return f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"
 
 
 def make_progress(console: Console) -> Progress:

@@ -17,7 +17,7 @@ from mpi_abi.rootfs import open_directory
 FAILED = 125
 SUITES = "launch,osu,npb"
 _ROUNDS = {"quick": 15, "normal": 15, "full": 30}
-_LIMITS = {"quick": 60.0, "normal": 300.0, "full": 3600.0}
+_LIMITS = {"quick": 30.0, "normal": 300.0, "full": 3600.0}
 _QUICK_MINUTES = 7.0
 """Of measuring; with compilation, allocation and the last round that makes less than ten."""
 
@@ -128,7 +128,7 @@ def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
     help="Begin no round that would end later (of --quick 7).",
 )
 @click.option("--seed", default=20260, show_default=True, help="Of the random order and the intervals.")
-@click.option("--limit", type=click.FloatRange(min=1), help="Seconds for one run (300; quick 60, full 3600).")
+@click.option("--limit", type=click.FloatRange(min=1), help="Seconds for one run (300; quick 30, full 3600).")
 @click.option(
     "--wait",
     default=600.0,
@@ -176,8 +176,8 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     try:
         with stop_on_signals() as stop:
             with make_progress(Console(stderr=True)) as progress:
-                results = run_bench(options, folder, progress)
-            failed = results.failures or (results.stopped and not stop.number)
+                results, ending = run_bench(options, folder, progress)
+            failed = results.failures or ending.failed
             code = 128 + stop.number if stop.number else FAILED if failed else 0
     except Stopped as stopped:
         click.echo(f"bareboat: {stopped} before anything was measured", err=True)

@@ -31,6 +31,14 @@ class Stopped(Exception):
         self.number = number
 
 
+class Hung(BenchError):
+    """A step did not end within its limit; ``output`` is what it had printed."""
+
+    def __init__(self, text: str, output: Output, *, hint: str = "") -> None:
+        super().__init__(text, hint=hint)
+        self.output = output
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """How Slurm's commands are run.
@@ -121,8 +129,9 @@ def run_step(client: Client, allocation: Allocation, step: Step) -> Output:
     code, stdout, stderr = run_command(client, command, limit=step.limit)
     seconds = time.perf_counter() - start
     if code is None:
-        raise BenchError(
+        raise Hung(
             f"{what} did not end within {step.limit:g} s and was stopped{_tail(stdout, stderr)}",
+            Output(stdout, stderr, seconds),
             hint="give a longer --limit, or look why it hangs: run " + " ".join(command),
         )
     if code != 0:

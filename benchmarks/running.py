@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import probes
 from benchmarks.analysis import analyse
 from benchmarks.cases import BARE, CONTAINER, Asked, Case, Ground, Offer
-from benchmarks.engine import Pace, run_cases
+from benchmarks.engine import Ending, Pace, run_cases
 from benchmarks.errors import BenchError
 from benchmarks.folder import PAGE, RESULTS, TABLE, Folder, Kept, outline
 from benchmarks.making import Made, advise_pmi, find_mpi, make_programs
@@ -52,7 +52,7 @@ class RunOptions:
     words: Mapping[str, Any] | None = None
 
 
-def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> Results:
+def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[Results, Ending]:
     """Measure what the folder does not hold yet, and write its results.
 
     Run it inside `benchmarks.runner.stop_on_signals`: what is measured is kept.  Raises BenchError when
@@ -90,14 +90,13 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> Result
             _require_same(before, kept)
             kept = replace(kept, setting=replace(setting, started=before.setting.started), notes=before.notes)
         folder.keep(kept)
-        stopped = ""
         with folder.open_rounds() as rounds:
             if made.programs:
                 for record in probes.ask_sides(
                     ground, target.client, allocation, session=session, limit=target.limit
                 ):
                     rounds.add(record)
-            stopped = run_cases(
+            ending = run_cases(
                 cases,
                 Pace(target.rounds, target.warmup, target.seed, options.seconds),
                 known,
@@ -107,9 +106,9 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> Result
                 check=_checker(target, allocation),
                 progress=progress,
             )
-    results = analyse(kept, folder.records(), stopped=stopped)
+    results = analyse(kept, folder.records(), stopped=ending.text)
     write_results(results, folder)
-    return results
+    return results, ending
 
 
 def write_results(results: Results, folder: Folder) -> None:

@@ -295,7 +295,7 @@ def fit_added(points: Sequence[Point], *, seed: int, replicates: int = REPLICATE
 
 def _say_needed(count: int) -> str:
     if count > _MANY:
-        return f"needs more than {_MANY} more rounds, or a quieter machine"
+        return f"needs more than {_MANY} more rounds"
     return "needs 1 more round" if count == 1 else f"needs {count} more rounds"
 
 

@@ -45,7 +45,9 @@ def offer(ground: Ground) -> Offer:
         if (BARE, _HELLO) in ground.programs:
             ranks = _ranks(ground, nodes)[-1]
             commands = ground.commands(_HELLO)
-            cases.append(Case(NAME, "MPI start and end", nodes, ranks, commands, make_reader(ranks)))
+            cases.append(
+                Case(NAME, "MPI start and end", nodes, ranks, commands, make_reader(ranks), whole=True)
+            )
     return Offer(tuple(cases))
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
 from bench_cases import bench_case, bench_record
 
 from benchmarks.cases import BARE, CONTAINER, Case
-from benchmarks.engine import TRIES, Pace, complete_rounds, run_cases
+from benchmarks.engine import TRIES, Ending, Pace, complete_rounds, run_cases
 from benchmarks.errors import BenchError
 from benchmarks.progress import Silent
 from benchmarks.records import Record
-from benchmarks.runner import Output, Stopped
+from benchmarks.runner import Hung, Output, Stopped
 
 A, B = bench_case("a"), bench_case("b", "cold")
 PACE = Pace(rounds=3, warmup=1, seed=1)
@@ -29,6 +29,7 @@ class Machine:
     runs: Counter[tuple[str, str]] = field(default_factory=Counter)
     kept: list[Record] = field(default_factory=list)
     checks: int = 0
+    ending: Ending = field(default_factory=Ending)
 
     def start(self, case: Case, side: str) -> Output:
         number = self.runs[case.title, side]
@@ -49,7 +50,7 @@ class Machine:
         pace: Pace = PACE,
         check: Callable[[], None] | None = None,
     ) -> str:
-        return run_cases(
+        self.ending = run_cases(
             cases,
             pace,
             known,
@@ -59,6 +60,7 @@ class Machine:
             check=check or self.check,
             progress=Silent(),
         )
+        return self.ending.text
 
 
 def test_every_round_has_every_side_of_every_case_next_to_each_other() -> None:
@@ -148,15 +150,30 @@ def test_when_nothing_can_run_any_more_the_reason_is_given() -> None:
     machine = Machine({("a", BARE, 1): BenchError("srun failed")})
     assert machine.go(A, check=gone) == "the allocation (job 7) is gone: NODE_FAIL"
     assert machine.kept[-1].error == "srun failed"
+    assert machine.ending.failed
 
 
 def test_no_round_is_begun_that_would_end_too_late() -> None:
     machine = Machine()
     assert (
         machine.go(A, pace=Pace(rounds=3, warmup=0, seed=1, seconds=-1.0))
-        == "the time that was given is used up before round 1 of 3"
+        == "the time that was given is used up after 0 of 3 rounds"
     )
-    assert machine.kept == []
+    assert (machine.kept, machine.ending.failed) == ([], False)
+
+
+def test_a_result_before_a_hang_is_one_unless_the_end_is_measured() -> None:
+    hung = Hung("a did not end within 1 s and was stopped", Output("2", "", 1.0))
+    machine = Machine({("a", BARE, 1): hung, ("a", CONTAINER, 1): Hung("c", Output("half a li", "", 1.0))})
+    machine.go(A)
+    first = {record.side: record for record in machine.kept if record.round == 0}
+    assert first[BARE].figures[0].value == 2
+    assert first[BARE].notes == ("hung after its result was printed, and was ended",)
+    assert (first[CONTAINER].figures, first[CONTAINER].error) == ((), "c")
+    whole = replace(A, whole=True)
+    machine = Machine({("a", BARE, 1): hung})
+    machine.go(whole)
+    assert [record.error for record in machine.kept if record.error] == [str(hung)]
 
 
 @pytest.mark.parametrize("cut", [0, 1])
