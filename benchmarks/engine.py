@@ -33,7 +33,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why it ended early ("": it did not), and whether that is a failure: a budget that is used up is none."""
+    """Why it ended early ("": it did not), and whether that is a failure: a budget used up is none."""
 
     text: str = ""
     failed: bool = False

@@ -13,6 +13,7 @@ from benchmarks.programs import SOURCES, compile_command, compile_programs, sour
 from benchmarks.runner import Allocation, Client, Step, run_step
 from benchmarks.suites.common import open_image
 from mpi_abi import AbiError, HostMpi, ImageMpiFacts, choose_host, find_closure, probe_host, probe_image
+from mpi_abi.elfcache import ElfCache
 from mpi_abi.pmi import PmiAdvice, spoken_by
 from mpi_abi.rootfs import Opener, RootView
 from mpi_abi.srun import ask_srun
@@ -82,6 +83,25 @@ def advise_pmi(host: HostMpi) -> str:
         return PmiAdvice(host.title, spoken_by(host, find_closure(host)), ask_srun()).use
     except AbiError as error:
         raise BenchError(str(error), hint=error.hint) from error
+
+
+def check_family(mpi: Mpi, program: str) -> None:
+    """Raise BenchError where a program of the site was built with another MPI than the host's.
+
+    A file that is no ELF file (a script) is not looked into.
+    """
+    try:
+        needed = ElfCache().facts(program).needed
+    except (AbiError, OSError):
+        return
+    ours = {item.soname for item in mpi.host.libraries}
+    theirs = [soname for soname in needed if soname.startswith("libmpi")]
+    if theirs and not ours & set(theirs):
+        raise BenchError(
+            f"{program} was built with another MPI: it needs {', '.join(theirs)}, and the host's "
+            f"{mpi.host.title} is {mpi.host.c_library.soname}",
+            hint="name programs that were built with it, or the prefix of theirs: --host-mpi PREFIX",
+        )
 
 
 def make_programs(

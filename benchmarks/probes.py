@@ -41,19 +41,27 @@ def ask_nodes(client: Client, allocation: Allocation) -> tuple[tuple[NodeFacts, 
 
     A node that does not answer has its name only: what is measured does not depend on this.
     """
-    count = len(allocation.nodes)
-    step = Step(count, count, None, ("grep", "-sHm1", "-E", _WANTED, *_FILES.values()), _LIMIT)
-    # grep ends with 2 where a file is missing, as the governor is in a virtual machine.
-    command = [word for word in srun_command(allocation, step) if word != "--kill-on-bad-exit=1"]
-    command[1:1] = ["--label", "--kill-on-bad-exit=0"]
-    _, stdout, _ = run_command(client, command, limit=_LIMIT)
-    found = read_nodes(stdout)
+    if allocation.launcher is not None:
+        _, stdout, _ = run_command(client, ("grep", "-sHm1", "-E", _WANTED, *_FILES.values()), limit=_LIMIT)
+        text = "".join(f"0: {line}\n" for line in stdout.splitlines())
+    else:
+        text = _ask_by_slurm(client, allocation)
+    found = read_nodes(text)
     boots = Counter(facts.get("boot", host) for host, facts in found.items())
     machine = tuple(
         _node_facts(host, found.get(host, {}), boots[found.get(host, {}).get("boot", host)] or 1)
         for host in allocation.nodes
     )
     return machine, _notes(machine, found, allocation)
+
+
+def _ask_by_slurm(client: Client, allocation: Allocation) -> str:
+    count = len(allocation.nodes)
+    step = Step(count, count, None, ("grep", "-sHm1", "-E", _WANTED, *_FILES.values()), _LIMIT)
+    # grep ends with 2 where a file is missing, as the governor is in a virtual machine.
+    command = [word for word in srun_command(allocation, step) if word != "--kill-on-bad-exit=1"]
+    command[1:1] = ["--label", "--kill-on-bad-exit=0"]
+    return run_command(client, command, limit=_LIMIT)[1]
 
 
 def read_nodes(text: str) -> dict[str, dict[str, str]]:
@@ -83,8 +91,9 @@ def ask_sides(
             try:
                 table = parse_table(start("mpi_latency", _EXCHANGE))
                 transport = describe_transport(table.traffic)
-                if transport == "shared memory":
-                    transport += f"; cross-memory attach {parse_cma(start('mpi_hello', ('--cma',)))}"
+                if transport == "shared memory" and allocation.launcher is None:
+                    attach = parse_cma(start("mpi_hello", ("--cma",)))
+                    transport += f"; cross-memory attach {attach.partition(' on ')[0]}"
                 facts = Facts(table.library, table.digest, transport)
             except BenchError as failed:
                 error, hint = str(failed), failed.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from benchmarks.errors import BenchError
 from mpi_abi.rootfs import open_directory
 
 FAILED = 125
-SUITES = "launch,osu,npb"
+SUITES = "launch,osu,npb,io"
 _ROUNDS = {"quick": 15, "normal": 15, "full": 30}
 _LIMITS = {"quick": 30.0, "normal": 300.0, "full": 3600.0}
 _QUICK_MINUTES = 7.0
@@ -143,6 +144,7 @@ def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
     type=click.IntRange(min=1),
     help="Time limit of the allocation.",
 )
+@click.option("--local", is_flag=True, help="On this machine alone, without Slurm (as where there is none).")
 @click.option(
     "--srun-option",
     "srun_options",
@@ -188,8 +190,6 @@ def run(ctx: click.Context, /, **given: Any) -> None:
 
 def show(results: Any, folder: Any) -> None:
     """The table, and where everything is."""
-    import sys
-
     from rich.console import Console
 
     from benchmarks.report import WIDTH
@@ -247,6 +247,7 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         environment=dict(os.environ),
         srun_options=tuple(given["srun_options"]),
         salloc_options=tuple(given["salloc_options"]),
+        bareboat=os.path.abspath(sys.argv[0]),  # noqa: PTH100 (where it is installed, links and all)
     )
     target = Target(
         client=client,
@@ -277,5 +278,6 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         seconds=budget * 60 if budget else None,
         prefix=os.path.abspath(given["host_mpi"]) if given["host_mpi"] else None,  # noqa: PTH100
         mpi=given["mpi"],
+        local=given["local"],
         words={**kept, "image": image},
     )

@@ -45,7 +45,8 @@ class Client:
 
     environment: the whole environment; directory: where they run (the steps' working directory too, so it
     must exist on the nodes), None: here; user: run as this user's name, with its groups (needs root), None:
-    as ourselves; srun_options and salloc_options: further options, as given.
+    as ourselves; srun_options and salloc_options: further options, as given; bareboat: the command, which
+    starts containers where there is no Slurm.
     """
 
     environment: Mapping[str, str]
@@ -53,16 +54,22 @@ class Client:
     user: str | None = None
     srun_options: tuple[str, ...] = ()
     salloc_options: tuple[str, ...] = ()
+    bareboat: str = "bareboat"
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Nodes to measure on; ours: made here, hence released here."""
+    """Nodes to measure on; ours: made here, hence released here.
+
+    launcher: without Slurm, what starts ranks on this machine (its mpiexec and options; () starts one alone);
+    None: srun.
+    """
 
     job_id: str
     nodes: tuple[str, ...]
     cpus_per_node: int
     ours: bool
+    launcher: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +124,26 @@ def srun_command(allocation: Allocation, step: Step, extra: Sequence[str] = ()) 
     return (*command, *extra, *step.options, *step.argv)
 
 
+def local_command(client: Client, allocation: Allocation, step: Step) -> tuple[str, ...]:
+    """Build the command of a step where there is no Slurm.  Pure.
+
+    Every rank is in a container of its own: it is the launcher's child as a bare one is.
+    """
+    launcher = allocation.launcher or ()
+    ranks = ("-n", str(step.ranks)) if launcher else ()
+    inside = (client.bareboat, "run", step.image, "--") if step.image is not None else ()
+    return (*launcher, *ranks, *inside, *step.argv)
+
+
 def run_step(client: Client, allocation: Allocation, step: Step) -> Output:
     """Run a step and wait for it.
 
     Raises BenchError with the end of its output when it fails or reaches its limit.
     """
-    command = srun_command(allocation, step, client.srun_options)
+    if allocation.launcher is None:
+        command = srun_command(allocation, step, client.srun_options)
+    else:
+        command = local_command(client, allocation, step)
     what = describe_step(step)
     client = replace(client, environment={**client.environment, **dict(step.variables)})
     start = time.perf_counter()
@@ -244,6 +265,8 @@ def _describe_job(client: Client, job_id: str, *, ours: bool) -> Allocation:
 
 def job_state(client: Client, allocation: Allocation) -> str:
     """The state of an allocation as Slurm names it ("RUNNING"); "unknown" where it does not say."""
+    if allocation.launcher is not None:
+        return "RUNNING"
     _, stdout, _ = run_command(
         client, ("scontrol", "--oneliner", "show", "job", allocation.job_id), limit=60.0
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from benchmarks.cases import BARE, CONTAINER, Asked, Case, Ground, Offer
 from benchmarks.engine import Ending, Pace, run_cases
 from benchmarks.errors import BenchError
 from benchmarks.folder import PAGE, RESULTS, TABLE, Folder, Kept, outline
-from benchmarks.making import Made, advise_pmi, find_mpi, make_programs
+from benchmarks.local import NOTE, VARIABLES, has_slurm, local_allocation
+from benchmarks.making import Made, Mpi, advise_pmi, check_family, find_mpi, make_programs
 from benchmarks.programs import compile_plain, source_of
 from benchmarks.progress import Progress
 from benchmarks.report import to_json
-from benchmarks.results import Failure, Results, Setting
-from benchmarks.runner import Allocation, Output, Step, job_state, run_step
+from benchmarks.results import Failure, Results
+from benchmarks.runner import Allocation, Client, Output, Step, job_state, run_step
 from benchmarks.suites import get_suite
 from benchmarks.suites.common import (
     Target,
@@ -38,8 +40,8 @@ class RunOptions:
     """What to measure.
 
     suites: names; seconds: budget of time, None: all rounds; prefix: of the host's MPI, None: it is searched;
-    mpi: srun's --mpi, None: what the host's MPI speaks; words: all of that as the command line names it, by
-    which a measurement that goes on is known as the same.
+    mpi: srun's --mpi, None: what the host's MPI speaks; local: without Slurm, even if it is there; words: all
+    of that as the command line names it, by which a measurement that goes on is known as the same.
     """
 
     target: Target
@@ -49,6 +51,7 @@ class RunOptions:
     seconds: float | None = None
     prefix: str | None = None
     mpi: str | None = None
+    local: bool = False
     words: Mapping[str, Any] | None = None
 
 
@@ -59,41 +62,45 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
     nothing can be measured, Stopped when stopped before the first run.
     """
     kind_of(options.image)
-    target = options.target
     known = folder.records()
     session = 1 + max((record.session for record in known), default=-1)
-    target = replace(target, client=replace(target.client, directory=str(folder.path)))
-    with allocate_for(target, progress) as allocation:
+    client = replace(options.target.client, directory=str(folder.path))
+    mpi = _find_mpi(options, progress)
+    local = options.local or not has_slurm(client)
+    if local and mpi is not None:
+        variables = dict(VARIABLES.get(mpi.host.family, ()))
+        client = replace(client, environment={**client.environment, **variables})
+    target = replace(options.target, client=client)
+    with _local(target, mpi, progress) if local else allocate_for(target, progress) as allocation:
         nodes = choose_nodes(sorted({1, target.nodes or len(allocation.nodes)}), allocation)
         require_inside(target, allocation, options.image, max(nodes))
-        machine, seen = probes.ask_nodes(target.client, allocation)
-        ground, made = _prepare(options, target, allocation, nodes, folder=folder, progress=progress)
-        ground = replace(ground, cpus_per_node=probes.count_processors(machine) or allocation.cpus_per_node)
-        cases, failures, notes = _offers(options.suites, ground)
-        if not cases:
-            raise BenchError("there is nothing to measure", hint="; ".join(one.text for one in failures))
+        machine, seen = probes.ask_nodes(client, allocation)
+        made = _make(options, client, allocation, mpi, folder=folder, progress=progress)
+        ground = Ground(
+            options.asked,
+            options.image,
+            nodes,
+            probes.count_processors(machine) or allocation.cpus_per_node,
+            made.programs,
+            _srun_options(options, mpi, allocation),
+            str(folder.path),
+        )
+        cases, failures, notes = _offers(options.suites, ground, mpi)
         setting = replace(
             make_setting(target, options.image, allocation),
             started=time.time(),
             machine=machine,
             versions=made.compilers,
         )
-        kept = Kept(
-            setting,
-            options.words or {},
-            tuple(outline(case) for case in cases),
-            failures=failures,
-            notes=(*made.notes, *seen, *notes),
-        )
+        notes = (*made.notes, *seen, *notes, *((NOTE,) if local else ()))
+        kept = Kept(setting, options.words or {}, tuple(map(outline, cases)), failures=failures, notes=notes)
         if session:
-            before = folder.kept()
-            _require_same(before, kept)
-            kept = replace(kept, setting=replace(setting, started=before.setting.started), notes=before.notes)
+            kept = _joined(folder.kept(), kept)
         folder.keep(kept)
         with folder.open_rounds() as rounds:
-            if made.programs:
+            if mpi is not None:
                 for record in probes.ask_sides(
-                    ground, target.client, allocation, session=session, limit=target.limit
+                    ground, client, allocation, session=session, limit=target.limit
                 ):
                     rounds.add(record)
             ending = run_cases(
@@ -122,43 +129,53 @@ def write_results(results: Results, folder: Folder) -> None:
         folder.write(TABLE, to_csv(results))
 
 
-def _prepare(
+def _find_mpi(options: RunOptions, progress: Progress) -> Mpi | None:
+    """The MPIs of both sides; None where no suite needs one, and there is none."""
+    try:
+        return find_mpi(options.target.opener, options.image, options.prefix)
+    except BenchError as error:
+        if _NEEDS_MPI & set(options.suites):
+            raise
+        progress.note(f"MPI is not measured: {error}")
+        return None
+
+
+def _make(
     options: RunOptions,
-    target: Target,
+    client: Client,
     allocation: Allocation,
-    nodes: tuple[int, ...],
+    mpi: Mpi | None,
     *,
     folder: Folder,
     progress: Progress,
-) -> tuple[Ground, Made]:
+) -> Made:
     """Compile what the suites want."""
     wanted = [name for suite in options.suites for name in get_suite(suite).wanted(options.asked)]
-    names = [name for name in wanted if source_of(name).mpi]
-    made, srun_options = Made({}, ()), () if options.mpi is None else (f"--mpi={options.mpi}",)
-    if names or _NEEDS_MPI & set(options.suites):
-        mpi = find_mpi(target.opener, options.image, options.prefix)
-        if options.mpi is None and (speaks := advise_pmi(mpi.host)):
-            srun_options = (f"--mpi={speaks}",)
+    directory = folder.path / "programs"
+    made = Made({}, ())
+    if mpi is not None:
         progress.note(f"compiling the programs with {mpi.host.title} and in the image")
+        names = dict.fromkeys((*probes.PROGRAMS, *(name for name in wanted if source_of(name).mpi)))
         made = make_programs(
-            mpi,
-            tuple(dict.fromkeys((*probes.PROGRAMS, *names))),
-            folder.path / "programs",
-            client=target.client,
-            allocation=allocation,
-            image=options.image,
+            mpi, tuple(names), directory, client=client, allocation=allocation, image=options.image
         )
     plain = [name for name in wanted if not source_of(name).mpi]
-    ground = Ground(
-        options.asked,
-        options.image,
-        nodes,
-        allocation.cpus_per_node,
-        {**made.programs, **_plain_programs(plain, folder.path / "programs", progress)},
-        srun_options,
-        str(folder.path),
-    )
-    return ground, made
+    return replace(made, programs={**made.programs, **_plain_programs(plain, directory, progress)})
+
+
+@contextmanager
+def _local(target: Target, mpi: Mpi | None, progress: Progress) -> Iterator[Allocation]:
+    """This machine instead of nodes of Slurm's."""
+    progress.note(NOTE)
+    yield local_allocation(target.client, mpi.host if mpi else None, target.nodes)
+
+
+def _srun_options(options: RunOptions, mpi: Mpi | None, allocation: Allocation) -> tuple[str, ...]:
+    """What srun is told for MPI programs."""
+    if mpi is None or allocation.launcher is not None:
+        return ()
+    speaks = options.mpi or advise_pmi(mpi.host)
+    return (f"--mpi={speaks}",) if speaks else ()
 
 
 def _plain_programs(names: Sequence[str], directory: Path, progress: Progress) -> dict[tuple[str, str], str]:
@@ -173,34 +190,43 @@ def _plain_programs(names: Sequence[str], directory: Path, progress: Progress) -
 
 
 def _offers(
-    suites: Sequence[str], ground: Ground
+    suites: Sequence[str], ground: Ground, mpi: Mpi | None
 ) -> tuple[tuple[Case, ...], tuple[Failure, ...], tuple[str, ...]]:
     """All cases; a suite that has none is a failure, and the others go on."""
     offers: list[Offer] = []
     for name in suites:
         try:
-            offers.append(get_suite(name).offer(ground))
+            offer = get_suite(name).offer(ground)
+            for program in dict.fromkeys(case.commands[BARE].argv[0] for case in offer.cases):
+                if mpi is not None and program not in ground.programs.values():
+                    check_family(mpi, program)
+            offers.append(offer)
         except BenchError as error:
             offers.append(Offer((), (Failure(f"suite {name}", str(error), error.hint),)))
+    failures = [failure for one in offers for failure in one.failures]
+    if not any(one.cases for one in offers):
+        why = failures[0] if failures else Failure("", "no suite has a case", "name more with --suite")
+        raise BenchError(f"there is nothing to measure: {why.text}", hint=why.hint)
     return (
         tuple(case for one in offers for case in one.cases),
-        tuple(failure for one in offers for failure in one.failures),
+        tuple(failures),
         tuple(note for one in offers for note in one.notes),
     )
 
 
-def _require_same(before: Kept, now: Kept) -> None:
+def _joined(before: Kept, now: Kept) -> Kept:
+    """What is kept of a measurement that goes on: begun then, in several jobs.
+
+    Raises BenchError where it would not be the same.
+    """
     if before.outlines != now.outlines:
         raise BenchError(
             "the measurement cannot go on: it would now have other cases than before",
             hint="the nodes, the image, the programs or bareboat have changed: measure into a new directory",
         )
-
-
-def _joined(before: Setting, now: Setting) -> Setting:
-    """The setting of a measurement that goes on: begun then, in several jobs."""
-    jobs = dict.fromkeys((*before.job_id.split(", "), now.job_id))
-    return replace(now, started=before.started, job_id=", ".join(jobs))
+    jobs = dict.fromkeys((*before.setting.job_id.split(", "), now.setting.job_id))
+    setting = replace(now.setting, started=before.setting.started, job_id=", ".join(jobs))
+    return replace(now, setting=setting, notes=tuple(dict.fromkeys((*before.notes, *now.notes))))
 
 
 def _starter(target: Target, allocation: Allocation) -> Callable[[Case, str], Output]:
