@@ -64,7 +64,7 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
     kind_of(options.image)
     known = folder.records()
     session = 1 + max((record.session for record in known), default=-1)
-    client = replace(options.target.client, directory=str(folder.path))
+    client = _with_mounts(replace(options.target.client, directory=str(folder.path)), options.asked)
     mpi = _find_mpi(options, progress)
     local = options.local or not has_slurm(client)
     if local and mpi is not None:
@@ -161,6 +161,15 @@ def _make(
         )
     plain = [name for name in wanted if not source_of(name).mpi]
     return replace(made, programs={**made.programs, **_plain_programs(plain, directory, progress)})
+
+
+def _with_mounts(client: Client, asked: Asked) -> Client:
+    """Show the site's own programs in the container, where it has none of them itself."""
+    shown = [own[0] for own in (asked.osu, asked.npb) if own is not None and not own[1]]
+    mounts = ",".join(filter(None, (client.environment.get("BAREBOAT_MOUNTS", ""), *shown)))
+    if not shown:
+        return client
+    return replace(client, environment={**client.environment, "BAREBOAT_MOUNTS": mounts})
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from benchmarks.cases import (
 )
 from benchmarks.osu import find_traffic
 from benchmarks.osu_output import parse_osu
-from benchmarks.results import Failure
 from benchmarks.runner import Output
 from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, OsuProgram, find_osu
 
@@ -44,14 +43,11 @@ def offer(ground: Ground) -> Offer:
     """Every program of the level, in one node and on all."""
     chosen = _chosen(ground.asked.level)
     commands: dict[str, dict[str, Command]]
-    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
     if ground.asked.osu:
         commands = _of_site(ground, *ground.asked.osu)
-        failures = tuple(
-            Failure(f"{NAME}: {program.name}", f"it is not in {ground.asked.osu[0]}")
-            for program in chosen
-            if program.name not in commands
-        )
+        missing = [program.name for program in chosen if program.name not in commands]
+        notes = (f"{ground.asked.osu[0]} does not hold {', '.join(missing)}",) if missing else ()
     else:
         commands = {
             program.name: ground.commands(
@@ -66,7 +62,7 @@ def offer(ground: Ground) -> Offer:
         for nodes in ground.nodes
         for ranks in _ranks(program, ground, nodes)
     )
-    return Offer(cases, failures)
+    return Offer(cases, notes=notes)
 
 
 def make_reader(program: OsuProgram) -> Callable[[Output], Reading]:
