@@ -104,7 +104,7 @@ _HEADING = re.compile(
 )
 _NAMED = ("# Uni-directional Bandwidth (MB/sec)", "# Message Rate Profile")
 _WINDOWS = re.compile(r"#(?:\s+\d+)+")
-_INIT = re.compile(r"nprocs: (\d+), min: (\d+) ms, max: (\d+) ms, avg: (\d+) ms")
+_INIT = re.compile(r"nprocs: (\d+), min: ([\d.]+) ms, max: ([\d.]+) ms, avg: ([\d.]+) ms")
 _HELLO = re.compile(r"This is a test with (\d+) processes")
 _NOISE = re.compile(r"Dimensions size = [\d ]+|Time took to create topology graph: ?[\d.]+ us\.")
 _REFUSALS = (
@@ -179,7 +179,7 @@ class _Reader:
             self.title, self.version = match[1], match[2]
         elif line.startswith("#"):
             self._comment(line)
-        elif self.title and self._starts(line):
+        elif self.title and self._starts(line, number):
             return
         else:
             self._row(line, number)
@@ -196,17 +196,19 @@ class _Reader:
             self.columns, self.sized = columns, line.startswith(_SIZE) or bool(_WINDOWS.fullmatch(line))
         elif brackets := _BRACKET.findall(line):
             self.facts.update(brackets)
+        elif line.startswith("# net bytes "):  # benchmarks.osu reads these
+            return
         elif match := _FACT.fullmatch(line):
             self.facts[match[1]] = match[2]
         elif line.startswith(_SIZE):
             raise OsuGarbled(f"the heading holds a column that is not known: {_clip(line)!r}")
 
-    def _starts(self, line: str) -> bool:
+    def _starts(self, line: str, number: int) -> bool:
         """Read a line of osu_init or osu_hello."""
         if match := _INIT.fullmatch(line):
             self.facts["processes"] = match[1]
             names = tuple(f"{name} (ms)" for name in ("min", "max", "avg"))
-            values = dict(zip(names, (float(match[at]) for at in (2, 3, 4)), strict=True))
+            values = {name: _number(match[at], number) for at, name in enumerate(names, 2)}
             self.tables.append(OsuTable(names, (OsuRow(None, values),)))
             return True
         if match := _HELLO.fullmatch(line):

@@ -38,7 +38,7 @@ class Source:
 
 _OSU_FILES = (
     *("main", "options", "output", "data", "pt2pt", "operations", "collective", "nonblocking"),
-    *("access", "one_sided", "startup"),
+    *("access", "one_sided", "startup", "facts"),
 )
 KNOWN: Mapping[str, Source] = {
     "osu": Source(

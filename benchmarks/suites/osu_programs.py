@@ -14,8 +14,14 @@ from pathlib import Path
 from benchmarks.errors import BenchError
 from benchmarks.stats import Better
 
-OWN_ARGUMENTS = ("--digits", "4")
-"""More digits than OSU's two: at 0.25 us these alone are 4 %.  OSU's own programs refuse it."""
+OWN_ARGUMENTS = ("--digits", "4", "--facts")
+"""More digits than OSU's two, which at 0.25 us are 4 %; and the library and traffic of each run.
+
+OSU's own programs refuse them.
+"""
+
+PYTHON = "python/osu.py"
+"""The variant by mpi4py, below `benchmarks.programs.SOURCES`: python3 FILE NAME ARGUMENTS, on either side."""
 
 QUICK_SIZES = (8, 1024, 65536, 1048576)
 """Message sizes in bytes that a quick run reports, where a program's table has them."""
@@ -36,7 +42,7 @@ class OsuProgram:
 
     family: its directory in an installation of OSU's; ranks: exactly so many, None: any number from
     ``least`` up; quick: arguments of a quick run, None: not part of one; full: those of a full one (none: the
-    method's own sizes and iterations); python: there is a variant in ``benchmarks/src/python``.
+    method's own sizes and iterations); python: it is in `PYTHON`, too.
     """
 
     name: str

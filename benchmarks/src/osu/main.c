@@ -130,6 +130,7 @@ static int run(struct setting *setting, int argc, char **argv)
     struct options options;
     char wrong[256] = "";
     enum parsed parsed = parse_options(argc, argv, setting->program, &options, wrong, sizeof wrong);
+    int status = 0;
     setting->options = &options;
     if (parsed == PARSED_VERSION) {
         print_version(setting);
@@ -145,7 +146,22 @@ static int run(struct setting *setting, int argc, char **argv)
     }
     if (refuse_ranks(setting) != 0)
         return 1;
-    return setting->program->family->run(setting);
+    begin_facts();
+    status = setting->program->family->run(setting);
+    if (options.facts && status == 0)
+        print_facts(setting);
+    return status;
+}
+
+/* Itself times MPI_Init, where its options are right. */
+static int run_init(struct setting *setting, int argc, char **argv)
+{
+    struct options options;
+    char wrong[256] = "";
+    if (parse_options(argc, argv, setting->program, &options, wrong, sizeof wrong) != PARSED_RUN)
+        return -1;
+    setting->options = &options;
+    return init_family.run(setting);
 }
 
 int main(int argc, char **argv)
@@ -165,8 +181,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "\n");
         return 1;
     }
-    if (setting.program->family == &init_family && argc == 1) /* it times MPI_Init itself */
-        return init_family.run(&setting);
+    if (setting.program->family == &init_family && run_init(&setting, argc, argv) == 0) {
+        fflush(stdout);
+        finalize_within_limit(0);
+        return 0;
+    }
+    optind = 0; /* getopt(3) starts again */
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &setting.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &setting.size);

@@ -122,6 +122,8 @@ static double time_iterations(struct one_sided *test, struct counts counts)
     end = MPI_Wtime();
     end_passive(test);
     MPI_Barrier(MPI_COMM_WORLD);
+    if (test->rank == 0 || test->both_ways || (is_latency(test) && is_active(test)))
+        count_payload((double)test->bytes * test->calls * (double)(counts.warmup + counts.iterations));
     return end - start;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define DIGITS_OPTION 1000
+#define FACTS_OPTION 1001
 #define MAX_ITERATIONS 100000000L
 
 struct choice {
@@ -48,12 +49,13 @@ static const struct {
     { { "win-options", required_argument, NULL, 'w' }, "create|allocate|dynamic - how the window is made" },
     { { "sync-option", required_argument, NULL, 's' }, "lock|pscw|fence|flush|flush_local|lock_all" },
     { { "digits", required_argument, NULL, DIGITS_OPTION }, "N - digits behind the point (default 2); not an option of OSU's" },
+    { { "facts", no_argument, NULL, FACTS_OPTION }, "print the MPI library and what interfaces counted; not an option of OSU's" },
 };
 #define KNOWN (sizeof known / sizeof known[0])
 
 static int takes(const struct program *program, int letter)
 {
-    return letter == DIGITS_OPTION || letter == 'h' || letter == 'v' || strchr(program->family->letters, letter) != NULL;
+    return letter >= DIGITS_OPTION || letter == 'h' || letter == 'v' || strchr(program->family->letters, letter) != NULL;
 }
 
 void print_usage(const struct program *program)
@@ -63,7 +65,7 @@ void print_usage(const struct program *program)
         const struct option *option = &known[i].option;
         if (!takes(program, option->val))
             continue;
-        if (option->val == DIGITS_OPTION)
+        if (option->val >= DIGITS_OPTION)
             printf("      --%-20s%s\n", option->name, known[i].text);
         else
             printf("  -%c, --%-20s%s\n", option->val, option->name, known[i].text);
@@ -187,6 +189,9 @@ static int take(int letter, const char *text, struct options *options)
         return parse_type(text, options);
     case 'z':
         return parse_percentiles(text, options);
+    case FACTS_OPTION:
+        options->facts = 1;
+        return 0;
     case 'f':
         options->full = 1;
         return 0;
@@ -227,7 +232,7 @@ enum parsed parse_options(int argc, char **argv, const struct program *program, 
                                  .window = 64,
                                  .untimed = 5,
                                  .rate = 1,
-                                 .digits = 2 };
+                                 .digits = -1 };
     memset(long_options, 0, sizeof long_options);
     for (size_t i = 0; i < KNOWN; i++)
         if (takes(program, known[i].option.val))
@@ -240,7 +245,7 @@ enum parsed parse_options(int argc, char **argv, const struct program *program, 
         if (letter == 'v')
             return PARSED_VERSION;
         if (letter == '?' || letter == ':') {
-            if (optopt != 0 && optopt != DIGITS_OPTION)
+            if (optopt != 0 && optopt < DIGITS_OPTION)
                 snprintf(wrong, room, "Invalid option [-%c]", optopt);
             else
                 snprintf(wrong, room, "Invalid option [%s]", argv[optind - 1]);

@@ -48,7 +48,8 @@ struct options {
     int percentile_count;
     int tests; /* calls of MPI_Test during the computation */
     int rate;
-    int digits;
+    int digits; /* -1: as OSU */
+    int facts;
     enum sync sync;
     enum memory memory;
 };
@@ -118,11 +119,18 @@ struct table {
     void *test;
 };
 
+int choose_digits(const struct options *options, int usual);
 void print_title(const struct setting *setting, int blank);
 int print_table(const struct setting *setting, const struct table *table);
 struct counts choose_counts(const struct options *options, size_t bytes);
 void find_percentiles(const struct options *options, double *samples, long count, double *tails);
 double *make_samples(const struct options *options);
+
+/* ---- facts.c ---- */
+
+void begin_facts(void);
+void count_payload(double bytes); /* that this rank sends, or has another one send */
+void print_facts(const struct setting *setting);
 
 /* ---- data.c ---- */
 

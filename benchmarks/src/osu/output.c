@@ -7,6 +7,11 @@
 
 #define LEFT_WIDTH 10
 
+int choose_digits(const struct options *options, int usual)
+{
+    return options->digits < 0 ? usual : options->digits;
+}
+
 void print_title(const struct setting *setting, int blank)
 {
     if (setting->rank == 0)
@@ -50,12 +55,12 @@ static void print_row(const struct options *options, const struct table *table, 
         if (column->whole)
             printf("%*.0f", WHOLE_WIDTH, row->values[i]);
         else
-            printf("%*.*f", width, options->digits, row->values[i]);
+            printf("%*.*f", width, choose_digits(options, 2), row->values[i]);
     }
     if (options->validate)
         printf("%*s", VALUE_WIDTH, row->wrong == 0 ? "Pass" : "Fail");
     for (int i = 0; i < options->percentile_count; i++)
-        printf("%*.*f", VALUE_WIDTH, options->digits, row->tails[i]);
+        printf("%*.*f", VALUE_WIDTH, choose_digits(options, 2), row->tails[i]);
     printf("\n");
     fflush(stdout);
 }

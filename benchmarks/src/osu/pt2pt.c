@@ -174,6 +174,9 @@ static double time_exchanges(struct pairs *pairs, enum type type, size_t bytes, 
         if (pairs->options->validate)
             *wrong += check(pairs, type, bytes, i);
     }
+    if (sends_data(pairs, pairs->sends))
+        count_payload((double)bytes * (double)(counts.warmup + counts.iterations) *
+                      (pairs->operation == LATENCY || pairs->operation == MULTI_LATENCY ? 1 : pairs->window));
     return total;
 }
 
@@ -264,7 +267,7 @@ static void print_profile(const struct options *options, const double (*values)[
             continue;
         printf("%-7zu", bytes);
         for (int i = 0; i < WINDOWS; i++)
-            printf("%12.*f", options->digits, values[at][i]);
+            printf("%12.*f", choose_digits(options, 2), values[at][i]);
         printf("\n");
         at++;
     }

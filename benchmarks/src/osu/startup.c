@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#define NANOSECONDS 1000000L /* of a millisecond */
+
 static long read_clock(void)
 {
     struct timespec now;
@@ -13,24 +15,32 @@ static long read_clock(void)
 
 static int run_init(const struct setting *setting)
 {
+    const struct options *options = setting->options;
+    int digits = choose_digits(options, 0);
+    struct setting running = *setting;
     long start = read_clock();
     long mine = 0;
     long least = 0;
     long most = 0;
     long sum = 0;
-    int rank = 0;
-    int size = 0;
     MPI_Init(NULL, NULL);
-    mine = (read_clock() - start) / 1000000L;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    mine = read_clock() - start;
+    if (options->digits < 0) /* OSU's are whole milliseconds before they are averaged */
+        mine = mine / NANOSECONDS * NANOSECONDS;
+    MPI_Comm_rank(MPI_COMM_WORLD, &running.rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &running.size);
     MPI_Reduce(&mine, &least, 1, MPI_LONG, MPI_MIN, 0, MPI_COMM_WORLD);
     MPI_Reduce(&mine, &most, 1, MPI_LONG, MPI_MAX, 0, MPI_COMM_WORLD);
     MPI_Reduce(&mine, &sum, 1, MPI_LONG, MPI_SUM, 0, MPI_COMM_WORLD);
-    if (rank == 0)
-        printf("# OSU %s Test v7.5\nnprocs: %d, min: %ld ms, max: %ld ms, avg: %ld ms\n", setting->program->title, size,
-               least, most, sum / size);
-    MPI_Finalize();
+    sum /= running.size;
+    if (options->digits < 0)
+        sum = sum / NANOSECONDS * NANOSECONDS;
+    print_title(&running, 0);
+    if (running.rank == 0)
+        printf("nprocs: %d, min: %.*f ms, max: %.*f ms, avg: %.*f ms\n", running.size, digits,
+               (double)least / NANOSECONDS, digits, (double)most / NANOSECONDS, digits, (double)sum / NANOSECONDS);
+    if (options->facts)
+        print_facts(&running);
     return 0;
 }
 
