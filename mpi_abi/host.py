@@ -57,6 +57,11 @@ class HostMpi:
         """The set of values of its constants, "" if that is not known."""
         return self.c_library.values
 
+    def is_below(self, prefix: str) -> bool:
+        """Whether it was found below ``prefix``, or lies there: a prefix may be a link."""
+        top = prefix.rstrip("/") + "/"
+        return self.c_library.path.startswith(top) or self.c_library.real.startswith(top)
+
     def library(self, role: str) -> MpiLibrary | None:
         """The library that plays this role, if the host has it."""
         return next((item for item in self.libraries if item.role == role), None)
@@ -155,8 +160,7 @@ def choose_host(
     fitting = [host for host in hosts if host.family == family]
 
     def rank(host: HostMpi) -> tuple[bool, int]:
-        path = host.c_library.real
-        places = (i for i, prefix in enumerate(order) if path.startswith(prefix.rstrip("/") + "/"))
+        places = (i for i, prefix in enumerate(order) if host.is_below(prefix))
         return bool(values) and host.values != values, next(places, len(order))
 
     return min(fitting, key=rank, default=None)

@@ -91,7 +91,7 @@ def take_stock(
     launched = probe_host(optional=site, search=search)
     known = {host.c_library.real for host in launched}
     entries = tuple(_describe(host, launched, known, site) for host in hosts)
-    empty = [prefix for prefix in site if not any(_below(host, prefix) for host in launched)]
+    empty = [prefix for prefix in site if not any(host.is_below(prefix) for host in launched)]
     problems += [f"{prefix}: no MPI there, which the configuration names" for prefix in empty]
     return Inventory(entries, tuple(dict.fromkeys(problems)))
 
@@ -151,14 +151,10 @@ def _auto(
     if chosen is None or chosen.c_library.real != host.c_library.real:
         other = chosen.c_library.real if chosen else ""
         return False, f"{other} comes first"
-    prefix = next((prefix for prefix in site if _below(host, prefix)), "")
+    prefix = next((prefix for prefix in site if host.is_below(prefix)), "")
     if prefix:
         return True, f"the configuration names {prefix}"
     return True, "the only one of its kind" if len(rivals) == 1 else "the first that the host's loader finds"
-
-
-def _below(host: HostMpi, prefix: str) -> bool:
-    return host.c_library.real.startswith(prefix.rstrip("/") + "/")
 
 
 def _glibc(closure: Closure) -> Glibc:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from launcher.cli import bareboat
 from mpi_abi.ask import ask_version
 from mpi_abi.cli import abi
-from mpi_abi.host import probe_host
+from mpi_abi.host import choose_host, probe_host
 from mpi_abi.inventory import Entry, count_names, take_stock
 from slurm.testbed.wheels import get_wheel
 
@@ -76,6 +76,23 @@ def test_what_auto_takes_and_why(tmp_path: Path) -> None:
         ("MPICH 4.0.2", False, f"{site[0]}/lib/libmpi.so.12 comes first"),
         ("Open MPI 4.1.4", True, "the only one of its kind"),
     ]
+
+
+def test_a_prefix_that_is_a_link_keeps_its_place(tmp_path: Path) -> None:
+    """Sites switch versions by a link."""
+    for name in ("one", "two"):
+        make_library(tmp_path / name / "lib/libmpi.so.12", MPICH_SOURCE)
+    (tmp_path / "current").symlink_to("two")
+    order = (str(tmp_path / "current"), str(tmp_path / "one"))
+    chosen = choose_host(probe_host(prefixes=order), "mpich", order=order)
+    assert chosen is not None
+    assert chosen.c_library.real == f"{tmp_path}/two/lib/libmpi.so.12"
+    first = take_stock(site=order, environment={}).entries[0]
+    assert (first.host.c_library.real, first.taken, first.why) == (
+        f"{tmp_path}/two/lib/libmpi.so.12",
+        True,
+        f"the configuration names {order[0]}",
+    )
 
 
 def test_a_site_prefix_without_mpi_is_noted_and_one_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
