@@ -69,11 +69,14 @@ def compile_command(compiler: str, name: str, directory: Path, sources: Path = S
     return [compiler, *source.flags, "-o", str(directory / name), *files, *source.libraries]
 
 
-def compile_programs(host: HostMpi, names: Sequence[str], directory: Path) -> str:
+def compile_programs(
+    host: HostMpi, names: Sequence[str], directory: Path, *, link: Sequence[str] = ()
+) -> str:
     """Compile programs, by their names (`source_of`), into a directory.
 
     The compiler is the MPI's own: the first of those that may be it whose programs need the library that
-    ``host`` is.  Returns its path.  Raises BenchError where there is none, with what each of them did.
+    ``host`` is.  With ``link`` (`link_with`), the programs then get another library of that family in its
+    place.  Returns the compiler's path.  Raises BenchError where there is none, with what each of them did.
     """
     wanted = {item.soname for item in host.libraries}
     refused: list[str] = []
@@ -86,6 +89,8 @@ def compile_programs(host: HostMpi, names: Sequence[str], directory: Path) -> st
             continue
         needed = _needed(directory / names[0])
         if wanted & set(needed):
+            for name in names if link else ():
+                _compile(compiler, name, directory, link)
             return compiler
         mpi = [soname for soname in needed if "mpi" in soname] or ["no MPI"]
         refused.append(f"{compiler} links with {', '.join(mpi)}")
@@ -110,6 +115,13 @@ def compile_plain(names: Sequence[str], directory: Path) -> None:
         _compile(str(compiler), name, directory)
 
 
+def link_with(library: Path, folder: str) -> list[str]:
+    """Arguments by which a program names ``library``, wherever that lies now, and looks in ``folder``."""
+    path = ["-Xlinker", "-rpath", "-Xlinker", folder, "-Wl,--enable-new-dtags"]
+    # What the wrapper names behind it is then not needed any more.
+    return ["-Wl,--as-needed", str(library), *path, "-Wl,--allow-shlib-undefined"]
+
+
 def _candidates(host: HostMpi) -> Iterator[str]:
     names = ("mpicc", f"mpicc.{host.family}")
     above = Path(host.c_library.real).parents[1 : 1 + _ABOVE]
@@ -123,8 +135,8 @@ def _candidates(host: HostMpi) -> Iterator[str]:
             yield path
 
 
-def _compile(compiler: str, name: str, directory: Path) -> None:
-    command = compile_command(compiler, name, directory)
+def _compile(compiler: str, name: str, directory: Path, more: Sequence[str] = ()) -> None:
+    command = [*compile_command(compiler, name, directory), *more]
     shown = " ".join(command)
     try:
         done = subprocess.run(

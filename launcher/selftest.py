@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.osu import Table
     from benchmarks.runner import Allocation, Client
     from mpi_abi import HostMpi
+    from mpi_abi.mpilib import MpiLibrary
     from mpi_abi.rootfs import Opener
 
 PROGRAMS = ("mpi_hello", "mpi_latency")
@@ -31,9 +33,13 @@ _LATENCY = ("latency", "-m", "65536:65536", "-i", "100", "-x", "10")
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """The host's MPI that the steps are to get, and by which ``srun --mpi`` (None: the cluster's default)."""
+    """The host's MPI that the steps are to get, in the place of which ``library`` of the image.
+
+    ``mpi`` is the type for ``srun --mpi`` (None: the cluster's default).
+    """
 
     host: HostMpi
+    library: MpiLibrary
     mpi: str | None
 
 
@@ -118,7 +124,7 @@ def selftest(
     try:
         hosts = (*map(os.path.abspath, prefixes), *site)
         way = _choose(opener, image, hosts, mpi, search=not site_only)
-        with stop_on_signals(), _programs(way.host, place) as programs:
+        with stop_on_signals(), _programs(opener, image, way, place) as programs:
             evidence = _gather(client, image, programs, way.mpi, nodes=nodes, ranks=ranks, limit=limit)
         evidence = replace(evidence, answer=ask_version(way.host.c_library.host_path).line)
     except (AbiError, BenchError, BareboatError) as error:
@@ -145,19 +151,25 @@ def _choose(
 
     with (opener or open_directory)(image) as view:
         judged = Judge(order, search=search).judge(view, None)
-    verdict, host, closure = judged.verdict, judged.host, judged.closure
-    if verdict.kind is not VerdictKind.NATIVE or host is None or closure is None:
+    verdict, host, closure, library = judged.verdict, judged.host, judged.closure, judged.image.library()
+    if verdict.kind is not VerdictKind.NATIVE or host is None or closure is None or library is None:
         reasons = "; ".join(reason.text for reason in verdict.reasons)
         click.echo(f"bareboat: error: {image} does not take this host's MPI: {reasons}", err=True)
         click.echo(f"bareboat: hint: bareboat abi check {image}", err=True)
         sys.exit(EXIT_CODES[verdict.kind])
-    return _Way(host, mpi or PmiAdvice(host.title, spoken_by(host, closure), ask_srun()).use or None)
+    use = mpi or PmiAdvice(host.title, spoken_by(host, closure), ask_srun()).use or None
+    return _Way(host, library, use)
 
 
 @contextmanager
-def _programs(host: HostMpi, place: str | None) -> Iterator[Path]:
-    """Compile the programs where all nodes find them; they are gone afterwards."""
-    from benchmarks.programs import compile_programs
+def _programs(opener: Opener | None, image: str, way: _Way, place: str | None) -> Iterator[Path]:
+    """Compile the programs where all nodes find them; they are gone afterwards.
+
+    They name the image's library, as its own programs do: that may have another name than the host's, or lie
+    where the loader does not look.
+    """
+    from benchmarks.programs import compile_programs, link_with
+    from mpi_abi.rootfs import open_directory
 
     try:
         # The steps may run in another directory.
@@ -175,7 +187,17 @@ def _programs(host: HostMpi, place: str | None) -> Iterator[Path]:
                 f"cannot make a directory for the program in {top}: {error.strerror}",
                 hint="name another one, which all nodes see, with --dir",
             ) from error
-        compile_programs(host, PROGRAMS, Path(directory))
+        copy = Path(directory, way.library.path.rpartition("/")[2])
+        try:
+            with (opener or open_directory)(image) as view:
+                shutil.copyfile(view.resolve(way.library.path) or "", copy)
+        except OSError as error:
+            raise BareboatError(
+                f"cannot copy the image's {way.library.path} to {top}: {error.strerror}"
+            ) from error
+        link = link_with(copy, way.library.path.rpartition("/")[0] or "/")
+        compile_programs(way.host, PROGRAMS, Path(directory), link=link)
+        copy.unlink()
         yield Path(directory)
 
 

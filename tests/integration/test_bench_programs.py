@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from abi_toolbox import make_library
 
 from benchmarks.errors import BenchError
-from benchmarks.programs import compile_programs
+from benchmarks.programs import compile_programs, link_with
 from mpi_abi import HostMpi, choose_host, probe_host
 from mpi_abi.elfcache import ElfCache
 
@@ -25,6 +26,20 @@ def test_by_the_mpis_own_compiler(tmp_path: Path, family: str) -> None:
     assert Path(compiler).name in {"mpicc", f"mpicc.{family}"}
     for name in ("mpi_hello", "mpi_latency"):
         assert mpi.c_library.soname in ElfCache().facts(str(tmp_path / name)).needed
+
+
+@pytest.mark.parametrize("family", ["mpich", "openmpi"])
+def test_with_the_library_of_an_image(tmp_path: Path, family: str) -> None:
+    source = "int MPI_Init(int *c, char ***v) { return 0; }"
+    names = ("Comm_rank", "Comm_size", "Get_library_version", "Finalize", "Allgather", "Barrier", "Abort")
+    source += "".join(f"int MPI_{name}(void) {{ return 0; }}" for name in names)
+    library = make_library(tmp_path / "copy.so", source, soname="libother.so.7")
+    link = link_with(library, "/opt/a,b/lib")
+    mpi = host(family)
+    compile_programs(mpi, ("mpi_hello",), tmp_path, link=link)
+    facts = ElfCache().facts(str(tmp_path / "mpi_hello"))
+    assert "libother.so.7" in facts.needed
+    assert facts.runpath == ("/opt/a,b/lib",)
 
 
 def test_anothers_compiler_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

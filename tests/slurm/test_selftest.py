@@ -11,6 +11,7 @@ import pytest
 from steps import Run
 
 from slurm.testbed import Testbed
+from slurm.testbed.wheels import get_wheel
 
 Selftest = Callable[..., Run]
 
@@ -32,7 +33,14 @@ def selftest(cluster: Testbed, prefix: Path, user: pwd.struct_passwd) -> Selftes
 @pytest.mark.parametrize(
     ("name", "wire_up", "answers"),
     # Debian 13's mpi4py needs more than this host's Open MPI has, and the image as such is judged with it.
-    [("deb13-mpich", "pmi2", "MPICH Version: 4.0.2"), ("deb12-openmpi", "pmix", "Open MPI v4.1.4")],
+    [
+        ("deb13-mpich", "pmi2", "MPICH Version: 4.0.2"),
+        ("deb12-openmpi", "pmix", "Open MPI v4.1.4"),
+        # The host's glibc comes along.
+        ("deb11-mpich", "pmi2", "MPICH Version: 4.0.2"),
+        # Its MPI has another soname than the host's, and lies where only its own programs look.
+        ("wheel-mpich", "pmi2", "MPICH Version: 4.0.2"),
+    ],
 )
 def test_all_is_well(
     selftest: Selftest, image: Callable[[str], Path], name: str, wire_up: str, answers: str
@@ -65,6 +73,13 @@ def test_another_mpi_than_planned_fails(selftest: Selftest, image: Callable[[str
     assert done.returncode == 1, done.stdout + done.stderr
     assert "fails    library: MPICH Version: 4.2.1 answers" in done.stdout
     assert "and not the host's MPICH 4.0.2 alone" in done.stdout
+
+
+def test_another_of_the_hosts_mpis_than_named_fails(selftest: Selftest, image: Callable[[str], Path]) -> None:
+    done = selftest("--nodes", 1, "--prefix", get_wheel("mpich"), image("deb13-mpich"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "fails    library: MPICH Version: 4.0.2 answers, loaded as host:" in done.stdout
+    assert "; the host's MPICH 5.0.2 would say MPICH Version: 5.0.2\n" in done.stdout
 
 
 def test_an_image_that_does_not_take_the_hosts_mpi(selftest: Selftest, image: Callable[[str], Path]) -> None:
