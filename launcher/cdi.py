@@ -22,7 +22,7 @@ LIMIT = 1 << 20
 """Largest specification, in bytes."""
 
 _DEPTH = 32
-_TOLD = 3
+_TOLD = 8
 """Of how many damaged files is told why they are."""
 
 _YAML_VALUES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
