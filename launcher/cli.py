@@ -202,8 +202,7 @@ def show_plan(
     options = Options(config=config, mounts=mounts, devices=devices, mpi=mpi, without=without)
     plan = prepare(image, program, environment=os.environ, cwd=_cwd(), options=options, needs_program=False)
     text = to_json(plan) if as_json else to_text(plan)
-    # As bytes: a path of the host need not be text, and is printed as it is.
-    click.echo(text.encode("utf-8", "surrogateescape"))
+    click.echo(text.encode())  # as UTF-8, whatever the locale
 
 
 @bareboat.command()

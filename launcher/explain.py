@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from launcher.plan import ENVIRONMENT_VERBS, FILE_VERBS, MOUNT_VERBS, MpiDecision, Plan
 from launcher.program import ROOT_VERBS, Operation, Verb
+from mpi_abi.shown import printable
 
 SCHEMA = 1
 """Version of the JSON form; it grows when a reader of the old one would go wrong."""
@@ -77,18 +78,19 @@ def _program(plan: Plan) -> str:
 
 
 def _heading(title: str, text: str) -> str:
-    return f"{title}: {text}"
+    return f"{title}: {printable(text)}"
 
 
 def _list(title: str, lines: Iterable[str]) -> str:
     lines = list(lines)
-    return "\n".join(["", title, *(f"  {line}" for line in lines)]) if lines else ""
+    return "\n".join(["", title, *(f"  {printable(line)}" for line in lines)]) if lines else ""
 
 
 def _table(title: str, rows: list[tuple[str, ...]]) -> str:
     """Align the columns of ``rows`` under a title; nothing where there are none."""
     if not rows:
         return ""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(["", title, *(f"  {line.rstrip()}" for line in lines)])

@@ -15,8 +15,11 @@ def known_errors() -> tuple[type[Exception], ...]:
 
 def describe(error: BaseException) -> str:
     """Write an error as lines: what failed and why, then what to do."""
+    from mpi_abi.shown import printable
+
     hint = getattr(error, "hint", "")
-    return f"bareboat: error: {error}\n" + (f"bareboat: hint: {hint}\n" if hint else "")
+    lines = [f"bareboat: error: {error}", *([f"bareboat: hint: {hint}"] if hint else [])]
+    return "".join(f"{printable(line)}\n" for text in lines for line in text.split("\n"))
 
 
 def exit_code(error: BaseException) -> int:

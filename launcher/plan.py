@@ -17,6 +17,7 @@ from launcher.layout import PRIVATE, Layout, beneath
 from launcher.placeholders import OPTIONAL
 from launcher.program import ROOT_VERBS, Operation, Origin, Verb, encode
 from launcher.request import Request
+from mpi_abi.shown import printable
 
 if TYPE_CHECKING:
     from mpi_abi import Swap
@@ -93,7 +94,7 @@ class Plan:
 def _announcement(request: Request, mpi: MpiDecision) -> tuple[Operation, ...]:
     if mpi.swap is None or not request.announce:
         return ()
-    text = f"the host's MPI takes the place of the image's: {mpi.swap.summary}"
+    text = printable(f"the host's MPI takes the place of the image's: {mpi.swap.summary}")
     return (Operation(Verb.SAY, (text,), "BAREBOAT_ANNOUNCE or mpi.announce asks for it"),)
 
 
@@ -157,7 +158,9 @@ def make_plan(
         network=tuple(mount.target for mount in layout.network),
         missing=missing,
         notes=(*layout.notes, *device_notes),
-        warnings=(*layout.warnings, *warnings, *([mpi.warning] if mpi.warning else [])),
+        warnings=tuple(
+            map(printable, (*layout.warnings, *warnings, *([mpi.warning] if mpi.warning else [])))
+        ),
     )
 
 

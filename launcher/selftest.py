@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.errors import BareboatError
+from launcher.messages import describe
 from launcher.selffindings import Evidence, Finding, Outcome, find
 
 if TYPE_CHECKING:
@@ -128,9 +129,7 @@ def selftest(
             evidence = _gather(client, image, programs, way.mpi, nodes=nodes, ranks=ranks, limit=limit)
         evidence = replace(evidence, answer=ask_version(way.host.c_library.host_path).line)
     except (AbiError, BenchError, BareboatError) as error:
-        click.echo(f"bareboat: error: {error}", err=True)
-        if error.hint:
-            click.echo(f"bareboat: hint: {error.hint}", err=True)
+        click.echo(describe(error), err=True, nl=False)
         sys.exit(125)
     except Stopped as stopped:
         sys.exit(128 + stopped.number)

@@ -180,7 +180,9 @@ def _print_json(value: object) -> None:
 
 
 def _fail(error: AbiError) -> NoReturn:
-    click.echo(f"bareboat: error: {error}", err=True)
+    from .shown import printable
+
+    click.echo(f"bareboat: error: {printable(str(error))}", err=True)
     if error.hint:
-        click.echo(f"bareboat: hint: {error.hint}", err=True)
+        click.echo(f"bareboat: hint: {printable(error.hint)}", err=True)
     sys.exit(125)

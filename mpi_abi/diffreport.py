@@ -8,6 +8,7 @@ from typing import Any
 from .diff import Difference, Names
 from .families import tables
 from .mpilib import MpiLibrary
+from .shown import printable
 
 _MOST = 20
 """Names that a list for people shows."""
@@ -38,7 +39,7 @@ def diff_lines(found: Difference) -> list[str]:
     lines += _names("gained", found.gained)
     if found.internal:
         lines.append(f"beside: {found.internal} names that are no interface went, too")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def diff_json(found: Difference) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .inventory import Entry, Inventory
+from .shown import printable
 
 
 def inventory_lines(inventory: Inventory) -> list[str]:
@@ -13,7 +14,8 @@ def inventory_lines(inventory: Inventory) -> list[str]:
     for entry in inventory.entries:
         lines += _entry_lines(entry)
     lines += [f"note: {note}" for note in inventory.notes]
-    return lines if inventory.entries else ["no MPI was found on this host", *lines]
+    lines = lines if inventory.entries else ["no MPI was found on this host", *lines]
+    return [printable(line) for line in lines]
 
 
 def _entry_lines(entry: Entry) -> list[str]:

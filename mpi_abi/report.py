@@ -11,6 +11,7 @@ from .libc import show_version
 from .node import NodeFacts
 from .pmi import PmiAdvice
 from .portability import needed_kernel, needed_level
+from .shown import printable
 from .swap import Swap
 from .verdict import Verdict, VerdictKind
 
@@ -82,7 +83,7 @@ def verdict_lines(
         lines.append(f"swap:    {swap.summary}")
         lines += [f"    {cover.target} <- {cover.source}" for cover in swap.covers]
         lines += [f"    {change.action} {change.name} {change.value}".rstrip() for change in swap.environment]
-    return lines
+    return [printable(line) for line in lines]
 
 
 def _linux(version: tuple[int, ...]) -> str:
@@ -125,25 +126,24 @@ def programs_lines(programs: Programs, image: Verdict) -> list[str]:
     count = len(programs.judged) + programs.left_out
     lines = [f"programs: {count or 'none'} that need{'s' if count < 2 else ''} MPI"]
     for each in programs.judged:
-        path = _shown(each.path)
         if each.verdict is None:
-            lines.append(f"    {'not judged':<12}{path}: {_shown(each.problem)}")
+            lines.append(f"    {'not judged':<12}{each.path}: {each.problem}")
             continue
-        lines.append(f"    {each.verdict.kind.name:<12}{path}")
+        lines.append(f"    {each.verdict.kind.name:<12}{each.path}")
         if each.verdict.kind is not image.kind or each.verdict.kind is not VerdictKind.NATIVE:
             more = [reason for reason in each.verdict.reasons if (reason.code, reason.text) not in known]
-            lines += [f"        {reason.code}: {_shown(reason.text)}" for reason in more]
+            lines += [f"        {reason.code}: {reason.text}" for reason in more]
     if programs.left_out:
         lines.append(f"    and {programs.left_out} more, which were not judged: name them by --app")
     if programs.closed:
-        some = ", ".join(_shown(path) for path in programs.closed[:_MOST_CLOSED])
+        some = ", ".join(programs.closed[:_MOST_CLOSED])
         more_of_them = len(programs.closed) - _MOST_CLOSED
         lines.append(
             f"    not looked into: {some}" + (f" and {more_of_them} more" if more_of_them > 0 else "")
         )
     if programs.ended:
         lines.append("    the image holds too many files: the search for programs ended early")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def programs_json(programs: Programs) -> dict[str, Any]:
@@ -171,11 +171,6 @@ def _reasons_json(verdict: Verdict) -> list[dict[str, Any]]:
         {"code": r.code, "text": r.text, "evidence": list(r.evidence), "hint": r.hint}
         for r in verdict.reasons
     ]
-
-
-def _shown(text: str) -> str:
-    """A text with names from an image, fit for a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def pmi_json(pmi: PmiAdvice) -> dict[str, Any]:

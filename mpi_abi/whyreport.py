@@ -6,6 +6,7 @@ from typing import Any
 
 from .judging import Judgement
 from .loader import Attempt, Found
+from .shown import printable
 from .why import Lookup, Mark, Step, Walk, Why
 
 
@@ -25,7 +26,7 @@ def why_lines(judgement: Judgement, why: Why) -> list[str]:
         lines += _step_lines(step)
     walk = why.after or why.before
     lines += [f"{asker} has {name} audit it, which is loaded apart" for asker, name in walk.audits]
-    return lines
+    return [printable(line) for line in lines]
 
 
 def _step_lines(step: Step) -> list[str]:

@@ -58,6 +58,19 @@ def make_root(root: Path) -> Path:
     return root
 
 
+def make_image(root: Path) -> Path:
+    """`make_root` with an MPICH, and /usr/bin/app that needs it."""
+    library = make_library(library_dir(make_root(root)) / "libmpi.so.12", MPICH_SOURCE)
+    compile_c(root / "usr/bin/app", PROGRAM_SOURCE, str(library))
+    return root
+
+
+def make_host(prefix: Path, source: str = MPICH_SOURCE) -> str:
+    """A prefix with an MPI of the host's; its name, as commands take it."""
+    make_library(prefix / "lib/libmpi.so.12", source)
+    return str(prefix)
+
+
 def library_dir(root: Path) -> Path:
     """Where a root made by `make_root` keeps its libraries."""
     return root / "usr/lib/x86_64-linux-gnu"

@@ -11,11 +11,11 @@ import pytest
 from abi_toolbox import (
     MPICH_SOURCE,
     OPENMPI_SOURCE,
-    PROGRAM_SOURCE,
     compile_c,
     library_dir,
+    make_host,
+    make_image,
     make_library,
-    make_root,
 )
 from click.testing import CliRunner, Result
 
@@ -36,17 +36,13 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """An image with an MPICH, and /bin/app that uses it."""
-    top = make_root(tmp_path / "image")
-    library = make_library(library_dir(top) / "libmpi.so.12", MPICH_SOURCE)
-    compile_c(top / "usr/bin/app", PROGRAM_SOURCE, str(library))
-    return top
+    return make_image(tmp_path / "image")
 
 
 @pytest.fixture
 def prefix(tmp_path: Path) -> str:
     """A host MPICH."""
-    make_library(tmp_path / "host/lib/libmpi.so.12", MPICH_SOURCE)
-    return str(tmp_path / "host")
+    return make_host(tmp_path / "host")
 
 
 def test_a_native_verdict_lists_the_swap(root: Path, prefix: str) -> None:

@@ -13,9 +13,10 @@ from abi_toolbox import (
     PROGRAM_SOURCE,
     compile_c,
     library_dir,
+    make_host,
+    make_image,
     make_library,
     make_old_libc,
-    make_root,
 )
 
 from mpi_abi import (
@@ -52,10 +53,7 @@ OWN = "BAREBOAT_MPI=image runs the program with the image's own MPI"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """An image with an MPICH, a program that uses it, and this machine's C library."""
-    top = make_root(tmp_path / "image")
-    library = make_library(library_dir(top) / "libmpi.so.12", MPICH_SOURCE)
-    compile_c(top / "usr/bin/app", PROGRAM_SOURCE, str(library))
-    return top
+    return make_image(tmp_path / "image")
 
 
 @pytest.fixture
@@ -68,8 +66,7 @@ def old(root: Path) -> Path:
 @pytest.fixture
 def host(tmp_path: Path) -> HostMpi:
     """An MPICH that needs glibc 2.34."""
-    make_library(tmp_path / "host/lib/libmpi.so.12", NEEDS_2_34)
-    return probe_host(prefixes=(str(tmp_path / "host"),))[0]
+    return probe_host(prefixes=(make_host(tmp_path / "host", NEEDS_2_34),))[0]
 
 
 def _facts(root: Path, program: str | None = "/bin/app") -> ImageMpiFacts:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from abi_toolbox import MPICH_SOURCE, PROGRAM_SOURCE, compile_c, library_dir, make_library, make_root
+from abi_toolbox import MPICH_SOURCE, compile_c, library_dir, make_host, make_image, make_library
 from click.testing import CliRunner
 
 from mpi_abi.cli import abi
@@ -24,12 +24,12 @@ class Scene:
     """An image, a host's MPI and a cache; every image that is opened is noted."""
 
     def __init__(self, top: Path) -> None:
-        self.root = make_root(top / "image")
+        self.root = make_image(top / "image")
         self.cache = top / "cache"
-        self.host = make_library(top / "host/lib/libmpi.so.12", MPICH_SOURCE)
-        self.library = make_library(library_dir(self.root) / "libmpi.so.12", MPICH_SOURCE)
-        self.app = compile_c(self.root / "usr/bin/app", PROGRAM_SOURCE, str(self.library))
-        self.options: tuple[str, ...] = ("--prefix", str(top / "host"))
+        self.options: tuple[str, ...] = ("--prefix", make_host(top / "host"))
+        self.host = top / "host/lib/libmpi.so.12"
+        self.library = library_dir(self.root) / "libmpi.so.12"
+        self.app = self.root / "usr/bin/app"
         self.opened = 0
         self.sealed = False
 

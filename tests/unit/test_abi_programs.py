@@ -17,8 +17,9 @@ from abi_toolbox import (
     PROGRAM_SOURCE,
     compile_c,
     library_dir,
+    make_host,
+    make_image,
     make_library,
-    make_root,
 )
 from click.testing import CliRunner, Result
 
@@ -37,9 +38,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """An image with an MPICH; /usr/bin/app needs it, /usr/bin/plain does not."""
-    top = make_root(tmp_path / "image")
-    library = make_library(library_dir(top) / "libmpi.so.12", MPICH_SOURCE)
-    compile_c(top / "usr/bin/app", PROGRAM_SOURCE, str(library))
+    top = make_image(tmp_path / "image")
     compile_c(top / "usr/bin/plain", PLAIN)
     return top
 
@@ -47,8 +46,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def prefix(tmp_path: Path) -> str:
     """A host MPICH."""
-    make_library(tmp_path / "host/lib/libmpi.so.12", MPICH_SOURCE)
-    return str(tmp_path / "host")
+    return make_host(tmp_path / "host")
 
 
 def run(*args: object) -> Result:
@@ -266,6 +264,23 @@ def test_names_of_files_do_no_harm_to_a_terminal(root: Path, prefix: str) -> Non
     result = run("--prefix", prefix, root)
     assert result.exit_code == 0
     assert "    NATIVE      /usr/bin/a\\x1b[2J\\n\\udcff" in result.stdout.splitlines()
+
+
+def test_nor_do_names_of_libraries_in_verdicts_walks_and_errors(root: Path, prefix: str) -> None:
+    bad = "/opt/\x1b[2J\nlib"
+    (root / bad[1:]).mkdir(parents=True)
+    (library_dir(root) / "libmpi.so.12").rename(root / bad[1:] / "libmpi.so.12")
+    compile_c(root / "usr/bin/app", PROGRAM_SOURCE, f"{root}{bad}/libmpi.so.12", f"-Wl,-rpath,{bad}")
+    covered = "/opt/\\x1b[2J\\nlib/libmpi.so.12"
+    for args in (["check", "--prefix", prefix, root, "app"], ["why", "--prefix", prefix, root, "app"]):
+        result = CliRunner().invoke(abi, list(map(str, args)))
+        assert result.exit_code == 0
+        assert covered in result.stdout and "\x1b" not in result.stdout
+    assert f"    {covered} <- {prefix}/lib/libmpi.so.12" in run("--prefix", prefix, root, "app").stdout
+    (root / bad[1:] / "libmpi.so.12").write_bytes(b"no library")
+    result = run("--prefix", prefix, root, "app")
+    assert result.exit_code == 125
+    assert result.stderr.splitlines()[0] == f"bareboat: error: {covered}: not an ELF file"
 
 
 def test_programs_of_another_family_than_the_image_say_so(root: Path, prefix: str) -> None:

@@ -116,3 +116,10 @@ def test_an_error_is_said_with_its_hint() -> None:
         describe(AbiError("it broke", hint="mend it"))
         == "bareboat: error: it broke\nbareboat: hint: mend it\n"
     )
+
+
+def test_what_an_error_names_does_no_harm_to_a_terminal() -> None:
+    error = AbiError("/lib/\x1b[2J: not an ELF file", hint="look at \udcff")
+    assert describe(error) == (
+        "bareboat: error: /lib/\\x1b[2J: not an ELF file\nbareboat: hint: look at \\udcff\n"
+    )

@@ -120,6 +120,16 @@ def test_what_is_replaced_is_said_where_somebody_asks_for_it() -> None:
     assert make_plan(asked, SiteConfig(), IMAGE, laid(), MpiDecision(MpiMode.AUTO)).announcements == ()
 
 
+def test_names_of_images_do_no_harm_to_a_terminal() -> None:
+    mpi = MpiDecision(MpiMode.AUTO, swap=replace(SWAP, summary="/\x1b[2J -> MPICH 4.0"))
+    asked = replace(request(), announce=True)
+    made = make_plan(asked, SiteConfig(), IMAGE, laid(), mpi, warnings=("/a\nbareboat: all is well",))
+    assert made.announcements == ("the host's MPI takes the place of the image's: /\\x1b[2J -> MPICH 4.0",)
+    assert made.warnings == ("/a\\nbareboat: all is well",)
+    assert "\x1b" not in to_text(made)
+    assert "swap     /\\x1b[2J -> MPICH 4.0" in to_text(made)
+
+
 def test_the_same_facts_give_the_same_plan() -> None:
     assert plan() == plan()
     assert plan().encode() == plan().encode()
