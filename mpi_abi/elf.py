@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import mmap
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 from .elffile import LONGEST, MOST_TEXT, ElfFile
 from .elftypes import Symbol
 from .errors import AbiError
+from .filebytes import FileBytes
 
 _DT_HASH, _DT_SYMTAB, _DT_RELA, _DT_RELASZ, _DT_GNU_HASH = 4, 6, 7, 8, 0x6FFFFEF5
 _SHT_SYMTAB = 2
@@ -35,7 +35,7 @@ Kind = TypeVar("Kind", bound="Elf")
 
 @contextmanager
 def open_elf(path: str, *, shown: str = "") -> Iterator[Elf]:
-    """Open the file at ``path`` as ELF; it is mapped for the time of the context.
+    """Open the file at ``path`` as ELF, for the time of the context.
 
     Errors name it as ``shown`` (default: ``path``): a file of a container is known by its path in there.
     Raises AbiError if it cannot be read or is not a 64-bit little-endian ELF file.
@@ -49,16 +49,18 @@ def open_as(kind: type[Kind], path: str, *, shown: str = "") -> Iterator[Kind]:
     """The same, with more to ask than symbols."""
     name = shown or path
     try:
-        with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            yield kind(data, name)
-    except (OSError, ValueError) as error:
-        # mmap raises ValueError for an empty file.
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise AbiError(f"{name}: cannot be read: {why}") from error
+        # What has become a pipe meanwhile does not stop us.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            yield kind(FileBytes(descriptor), name)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise AbiError(f"{name}: cannot be read: {error.strerror or error}") from error
 
 
 class Elf(ElfFile):
-    """An ELF file in memory.  Every attribute raises AbiError where the bytes make no sense."""
+    """An ELF file with its symbols.  Every attribute raises AbiError where the bytes make no sense."""
 
     # -- symbols ---------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What was read from ELF files, remembered for the time of one decision.
 
-Files are mapped only while they are read: a process that held every library and plugin of an MPI open would
+Files are open only while they are read: a process that held every library and plugin of an MPI open would
 run out of file descriptors.
 """
 
@@ -14,8 +14,11 @@ from .elftypes import ElfFacts, Symbol, machine_name
 from .errors import AbiError
 from .files import read_start
 
-_MOST_NAMES, _MOST_OF_ONE = 300_000, 100_000
-"""Symbols that are remembered, of all files and of one: a program may name any number of huge libraries."""
+_MOST_NAMES, _MOST_OF_ONE, _MOST_PUBLIC = 300_000, 100_000, 5_000
+"""Symbols that are remembered, of all files and of one: a program may name any number of huge libraries.
+
+The standard's own, of one file, are fewer: MPI 5 has some 1300 with the profiling names.
+"""
 
 
 class ElfCache:
@@ -28,10 +31,11 @@ class ElfCache:
     def __init__(self) -> None:
         self._facts: dict[str, ElfFacts] = {}
         self._names: dict[tuple[str, str], frozenset[str]] = {}
-        self._found: dict[tuple[str, str], Symbol | None] = {}
+        self._found: dict[tuple[str, tuple[str, ...]], Mapping[str, Symbol]] = {}
         self._held = 0
         self._shown: dict[str, str] = {}
         self._matches: dict[tuple[str, str], str] = {}
+        self._public: dict[str, frozenset[str]] = {}
         self._reached: dict[tuple[str, frozenset[str]], tuple[frozenset[str], frozenset[str]]] = {}
 
     def facts(self, host_path: str, *, shown: str = "") -> ElfFacts:
@@ -71,15 +75,22 @@ class ElfCache:
             self._names[host_path, which] = names
         return names
 
-    def find(self, host_path: str, names: tuple[str, ...]) -> dict[str, Symbol]:
+    def find(self, host_path: str, names: tuple[str, ...]) -> Mapping[str, Symbol]:
         """Those of ``names`` that the file exports."""
-        asked = [name for name in names if (host_path, name) not in self._found]
-        if asked:
+        if (host_path, names) not in self._found:
             with open_elf(host_path, shown=self._shown.get(host_path, "")) as elf:
-                for name in asked:
-                    self._found[host_path, name] = elf.find(name)
-        answers = ((name, self._found[host_path, name]) for name in names)
-        return {name: symbol for name, symbol in answers if symbol is not None}
+                found = ((name, elf.find(name)) for name in names)
+                self._found[host_path, names] = {name: symbol for name, symbol in found if symbol}
+        return self._found[host_path, names]
+
+    def public(self, host_path: str) -> frozenset[str]:
+        """Those exports that are functions of the MPI standard, by their names."""
+        if host_path in self._public:
+            return self._public[host_path]
+        names = frozenset(n for n in self.exports(host_path) if n.startswith(("MPI_", "PMPI_")))
+        if len(names) <= _MOST_PUBLIC:
+            self._public[host_path] = names
+        return names
 
     def text(self, host_path: str, name: str) -> str:
         """The C string in an exported character array, or ""."""

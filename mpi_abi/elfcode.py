@@ -142,7 +142,7 @@ class ElfCode(Elf):
         for _ in range(_MOST_CASES):
             if place + 4 > min(span[1] + span[2], len(self._data)):
                 return
-            target = table + _LONG.unpack_from(self._data, place)[0]
+            target = table + _LONG.unpack(self._data[place : place + 4])[0]
             if not self._is_code(target):
                 return
             yield target
@@ -151,10 +151,11 @@ class ElfCode(Elf):
     def _through(self, target: int) -> int:
         """The slot behind a stub of the procedure linkage table, else the target itself."""
         place = self._offset(target)
-        stub = _STUB.match(self._data, place, place + 8)
-        if stub is None or stub.end() + 4 > len(self._data):
+        code = self._data[place : place + 12]
+        stub = _STUB.match(code, 0, 8)
+        if stub is None or stub.end() + 4 > len(code):
             return target
-        slot = target + stub.end() - place + 4 + _LONG.unpack_from(self._data, stub.end())[0]
+        slot = target + stub.end() + 4 + _LONG.unpack_from(code, stub.end())[0]
         return slot if slot in self._relocations[0] else target
 
     def _is_code(self, address: int) -> bool:

@@ -10,7 +10,6 @@ Sources: System V gABI (chapters 4 and 5), the GNU extensions as ``elf.h`` and t
 
 from __future__ import annotations
 
-import mmap
 import re
 import struct
 from functools import cached_property
@@ -18,8 +17,9 @@ from functools import cached_property
 from .elfnotes import LARGEST, read_demands
 from .elftypes import MACHINES, ElfFacts, ElfType, ForeignElf, machine_name
 from .errors import AbiError
+from .filebytes import FileBytes
 
-Buffer = bytes | mmap.mmap
+Buffer = bytes | FileBytes
 
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE, _PT_GNU_PROPERTY = 1, 2, 3, 4, 0x6474E553
 _PF_R = 4
@@ -36,6 +36,9 @@ _VERNEED = struct.Struct("<HHIII")  # version, count, file, first, next
 _VERNAUX = struct.Struct("<IHHII")  # hash, flags, other, name, next
 _VERDEF = struct.Struct("<HHHHIII")  # version, flags, index, count, hash, first, next
 
+_PIECE, _OVERLAP, _MOST_SEARCHED = 4 << 20, 1 << 12, 128 << 20
+"""Bytes that are searched at once, the longest match that a search is sure to find, and bytes in all."""
+
 MOST_ENTRIES = 1 << 16
 MOST_TEXT = 32 << 20
 LONGEST = 1 << 15
@@ -43,22 +46,23 @@ LONGEST = 1 << 15
 
 
 class ElfFile:
-    """An ELF file in memory.  Every attribute raises AbiError where the bytes make no sense."""
+    """An ELF file by its bytes.  Every attribute raises AbiError where the bytes make no sense."""
 
     def __init__(self, data: Buffer, name: str) -> None:
         self._data = data
         self._name = name
         self._room = MOST_TEXT
-        machine = machine_name(bytes(data[:64]))
+        head = data[:64]
+        machine = machine_name(head)
         if machine is None:
             raise AbiError(f"{name}: not an ELF file")
-        if data[4] != 2 or data[5] != 1:
-            width = {1: "32-bit", 2: "64-bit"}.get(data[4], "unknown-width")
-            order = {1: "little-endian", 2: "big-endian"}.get(data[5], "unknown-endian")
+        if head[4] != 2 or head[5] != 1:
+            width = {1: "32-bit", 2: "64-bit"}.get(head[4], "unknown-width")
+            order = {1: "little-endian", 2: "big-endian"}.get(head[5], "unknown-endian")
             raise ForeignElf(
                 f"{name}: a {width} {order} file for {machine}; only 64-bit little-endian ones can be judged",
                 machine,
-                passed_over=data[4] != 2,
+                passed_over=head[4] != 2,
             )
         self.machine = machine
         header = self._unpack(_HEADER, 0)
@@ -73,14 +77,13 @@ class ElfFile:
         return AbiError(f"{self._name}: damaged ELF file: {what}")
 
     def _slice(self, offset: int, size: int, what: str) -> bytes:
-        if offset + size > len(self._data):
+        part = self._data[offset : offset + size] if offset + size <= len(self._data) else b""
+        if len(part) != size:
             raise self._bad(f"{what} lies outside the file")
-        return self._data[offset : offset + size]
+        return part
 
     def _unpack(self, layout: struct.Struct, offset: int) -> tuple[int, ...]:
-        if offset + layout.size > len(self._data):
-            raise self._bad("a header lies outside the file")
-        return layout.unpack_from(self._data, offset)
+        return layout.unpack(self._slice(offset, layout.size, "a header"))
 
     def _offset(self, address: int) -> int:
         """File offset of a virtual address."""
@@ -111,10 +114,12 @@ class ElfFile:
             for kind, flags, offset, size in struct.iter_unpack("<IIQ16xQ16x", table)
             if kind == _PT_LOAD and flags == _PF_R and offset + size <= len(self._data)
         ]
-        expression = re.compile(pattern)
+        expression, left = re.compile(pattern), _MOST_SEARCHED
         for start, end in parts or [(0, len(self._data))]:
-            if found := expression.search(self._data, start, end):
-                return found.group(1).decode("ascii", "replace")
+            for at in range(start, min(end, start + left), _PIECE):
+                left -= _PIECE
+                if found := expression.search(self._data[at : min(at + _PIECE + _OVERLAP, end)]):
+                    return found.group(1).decode("ascii", "replace")
         return ""
 
     @cached_property

@@ -20,7 +20,6 @@ from enum import StrEnum
 from .elfcache import ElfCache, file_machine
 from .errors import AbiError
 from .families import tables
-from .files import read_start
 from .guards import Recorder
 from .host import host_loader
 from .ldfiles import INTERPRETERS
@@ -28,8 +27,7 @@ from .loader import Loader, Tree
 from .rootfs import RootView
 
 _LIBC = "libc.so.6"
-_MOST_LIBC = 16 << 20
-"""Bytes of it that are searched for what is compiled in."""
+_GCONV = r"\x00(/[^\x00]{1,1024})/gconv-modules\.cache\x00"
 PRIVATE = "GLIBC_PRIVATE"
 """The version of what glibc's own files export to each other; it changes meaning with each release."""
 
@@ -140,7 +138,7 @@ def _with_rest(loader: Loader, facts: LibcFacts) -> LibcFacts:
         for path in tables().libc_programs
         if view.is_file(path) and (real := view.canonical(path))
     }
-    gconv = _gconv_directory(view.resolve(facts.path) or "")
+    gconv = _gconv_directory(loader, facts.path)
     gconv = gconv if gconv and view.is_dir(gconv) else ""
     return replace(
         facts,
@@ -179,16 +177,10 @@ def _copies(loader: Loader, soname: str, tree: Tree | None, *, every: bool) -> d
     return copies
 
 
-def _gconv_directory(libc: str) -> str:
+def _gconv_directory(loader: Loader, libc: str) -> str:
     """Where a libc looks for the modules of iconv(3): compiled in, and unlike among distributions."""
-    try:
-        data = read_start(libc, _MOST_LIBC)
-    except OSError:
-        return ""
-    end = data.find(b"/gconv-modules.cache\0")
-    start = data.rfind(b"\0", 0, end) + 1
-    path = data[start:end].decode("utf-8", "surrogateescape") if end > 0 else ""
-    return path if path.startswith("/") else ""
+    host = loader.view.resolve(libc)
+    return loader.elves.match(host, _GCONV) if host else ""
 
 
 def root_machine(view: RootView) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 
 from .elfcache import ElfCache
 from .families import C_ROLE, Family, matches, tables
@@ -56,12 +57,8 @@ def identify(elves: ElfCache, path: str, real: str, host_path: str) -> MpiLibrar
     found. Raises AbiError if the file cannot be read.
     """
     known = tables()
-    asked = {name for family in known.families.values() for name in (*family.objects, *family.without)}
-    asked |= {sibling.symbol for sibling in known.siblings}
-    asked |= {product.symbol for product in known.products if product.symbol}
-    asked |= {family.version_object for family in known.families.values() if family.version_object}
     soname = elves.facts(host_path, shown=path).soname or path.rpartition("/")[2]
-    found = elves.find(host_path, tuple(sorted(asked)))
+    found = elves.find(host_path, _telling())
     for family in known.families.values():
         if _belongs(family, found.keys()):
             version = elves.text(host_path, family.version_object) if family.version_object in found else ""
@@ -71,6 +68,17 @@ def identify(elves: ElfCache, path: str, real: str, host_path: str) -> MpiLibrar
         if sibling.symbol in found:
             return MpiLibrary("", sibling.role, soname, path, real, host_path)
     return None
+
+
+@cache
+def _telling() -> tuple[str, ...]:
+    """Every symbol that the tables tell something by."""
+    known = tables()
+    names = {name for family in known.families.values() for name in (*family.objects, *family.without)}
+    names |= {sibling.symbol for sibling in known.siblings}
+    names |= {product.symbol for product in known.products if product.symbol}
+    names |= {family.version_object for family in known.families.values() if family.version_object}
+    return tuple(sorted(names))
 
 
 def _belongs(family: Family, found: Collection[str]) -> bool:

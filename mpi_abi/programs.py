@@ -7,13 +7,14 @@ only its NEEDED names are read, of libraries only those that programs name.  Wha
 
 from __future__ import annotations
 
-import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from .elffile import ElfFile
 from .errors import AbiError
+from .filebytes import HEAD, FileBytes
 from .mpilib import looks_like_mpi
 from .rootfs import RootView
 
@@ -32,6 +33,10 @@ _NO_PROGRAM = frozenset(
         *("bz2", "csv", "gz", "mo", "npy", "pm", "py", "pyc", "pyi", "toml", "ttf", "txt", "xml", "xz"),
     )
 )  # fmt: skip
+_SMALLEST = 64 + 56
+"""Bytes of a file that has an ELF header and a program header."""
+_AT_ONCE = 64
+"""Files that are open at a time, for the disk to have work while some are read."""
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -64,6 +69,7 @@ class _Search:
         self._view = view
         self._room = most_files
         self._todo: list[tuple[str, os.stat_result]] = []
+        self._candidates: list[str] = []
         self._programs: dict[str, tuple[str, ...]] = {}
         self._libraries: dict[str, list[str]] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
@@ -71,6 +77,7 @@ class _Search:
 
     def run(self, most: int) -> ProgramsFound:
         self._walk()
+        self._read_candidates()
         asked = {name for needed in self._programs.values() for name in needed}
         users = self._users_of_mpi(asked)
         found = sorted(path for path, needed in self._programs.items() if not users.isdisjoint(needed))
@@ -105,7 +112,8 @@ class _Search:
                 status = entry.stat(follow_symlinks=False)
                 if status.st_mode & 0o111:
                     self._view.guard(path, status)
-                    self._add(path)
+                    if status.st_size >= _SMALLEST:
+                        self._candidates.append(path)
         except OSError:
             self._closed.append(path)
 
@@ -113,29 +121,35 @@ class _Search:
         if ".so" in name:
             self._libraries.setdefault(name, []).append(path)
 
-    def _add(self, path: str) -> None:
-        """Add a file that can be executed, if it is a program that a loader starts."""
-        interpreter, needed = self._read(f"{self._view.root}{path}", path)
-        if interpreter and needed:
-            self._programs[path] = needed
+    # -- what a loader starts --------------------------------------------------------------------------------
 
-    def _read(self, host: str, path: str) -> tuple[str, tuple[str, ...]]:
-        """The interpreter of an ELF file and the names (without directories) that it needs."""
+    def _read_candidates(self) -> None:
+        """Find the programs that a loader starts among the files that can be executed."""
+        for at in range(0, len(self._candidates), _AT_ONCE):
+            with self._opened(self._candidates[at : at + _AT_ONCE]) as files:
+                for path, descriptor in files:
+                    interpreter, needed = _read(descriptor, path)
+                    if interpreter and needed:
+                        self._programs[path] = needed
+
+    @contextmanager
+    def _opened(self, paths: list[str]) -> Iterator[list[tuple[str, int]]]:
+        """Some files with their descriptors; the kernel reads the heads of all of them meanwhile."""
+        files: list[tuple[str, int]] = []
         try:
-            descriptor = os.open(host, _FLAGS)
-        except OSError:
-            self._closed.append(path)
-            return "", ()
-        try:
-            if os.pread(descriptor, 4, 0) != b"\x7fELF":
-                return "", ()
-            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-                elf = ElfFile(data, path)
-                return elf.interpreter, tuple(name.rpartition("/")[2] for name in elf.needed)
-        except (AbiError, OSError, ValueError):
-            return "", ()  # What no loader can read is no program.
+            for path in paths:
+                try:
+                    descriptor = os.open(f"{self._view.root}{path}", _FLAGS)
+                except OSError:
+                    self._closed.append(path)
+                    continue
+                files.append((path, descriptor))
+                with suppress(OSError):
+                    os.posix_fadvise(descriptor, 0, HEAD, os.POSIX_FADV_WILLNEED)
+            yield files
         finally:
-            os.close(descriptor)
+            for _, descriptor in files:
+                os.close(descriptor)
 
     # -- what needs MPI --------------------------------------------------------------------------------------
 
@@ -169,5 +183,22 @@ class _Search:
         if host is None or not self._view.is_file(path):
             return ()
         if host not in self._needs:
-            self._needs[host] = self._read(host, path)[1]
+            try:
+                descriptor = os.open(host, _FLAGS)
+            except OSError:
+                self._closed.append(path)
+                return ()
+            try:
+                self._needs[host] = _read(descriptor, path)[1]
+            finally:
+                os.close(descriptor)
         return self._needs[host]
+
+
+def _read(descriptor: int, path: str) -> tuple[str, tuple[str, ...]]:
+    """The interpreter of an ELF file and the names (without directories) that it needs; nothing of others."""
+    try:
+        elf = ElfFile(FileBytes(descriptor), path)
+        return elf.interpreter, tuple(name.rpartition("/")[2] for name in elf.needed)
+    except (AbiError, OSError, ValueError):
+        return "", ()  # What no loader can read is no program.

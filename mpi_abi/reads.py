@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from .elfcache import ElfCache
 from .loader import Loader
+from .mpilib import MpiLibrary
 from .rootfs import RootView
+from .search import search
 
 
 class Reads:
@@ -17,6 +19,7 @@ class Reads:
         self.environment = environment
         self.elves = ElfCache()
         self._loaders: dict[tuple[str, str], Loader] = {}
+        self._libraries: dict[Loader, tuple[MpiLibrary, ...]] = {}
 
     def loader(self, machine: str, interpreter: str) -> Loader:
         """The loader of programs for ``machine`` with this interpreter ("": the machine's usual one)."""
@@ -30,3 +33,10 @@ class Reads:
                 environment=self.environment,
             )
         return self._loaders[key]
+
+    def libraries(self, loader: Loader) -> tuple[MpiLibrary, ...]:
+        """All MPI libraries of the image, as one of its loaders prefers them (`search.search`)."""
+        if loader not in self._libraries:
+            found = search(loader, self.environment.get("LD_LIBRARY_PATH", ""))
+            self._libraries[loader] = tuple(found)
+        return self._libraries[loader]

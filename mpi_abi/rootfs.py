@@ -80,6 +80,7 @@ class RootView:
         self._above_binds: set[str] = set()
         self._seen: dict[str, os.stat_result | None] = {}
         self._walks: dict[str, _Walk] = {}
+        self._listed: dict[str, tuple[str, ...]] = {}
         self._guarded: set[str] = set()
         for target, source in binds:
             place = "/" + "/".join(split_path(os.path.normpath("/" + target)))
@@ -173,10 +174,12 @@ class RootView:
             return ()
         if self.recorder is not None:
             self._list(self.recorder, path)
-        try:
-            return tuple(sorted(os.listdir(host)))
-        except OSError:
-            return ()
+        if host not in self._listed:
+            try:
+                self._listed[host] = tuple(sorted(os.listdir(host)))
+            except OSError:
+                self._listed[host] = ()
+        return self._listed[host]
 
     def expand(self, pattern: str) -> tuple[str, ...]:
         """What of the tree an absolute pattern with ``*`` names, sorted."""

@@ -124,8 +124,7 @@ def offered_by(elves: ElfCache, libraries: Iterable[MpiLibrary]) -> frozenset[st
     """All MPI functions of the C library among these."""
     for item in libraries:
         if item.role == C_ROLE:
-            exports = elves.exports(item.host_path)
-            return frozenset(name for name in exports if name.startswith(("MPI_", "PMPI_")))
+            return elves.public(item.host_path)
     return frozenset()
 
 
