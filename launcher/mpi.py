@@ -142,6 +142,7 @@ def _complete(
     while more := mpi_abi.asked_of_image(facts, host, closure) - asked:
         asked |= more
         facts = probe.complete(facts, asked)
+    facts = probe.meet(facts, mpi_abi.host_paths(facts, host, closure, MPI_DIR))
     closure = mpi_abi.with_exports(closure, mpi_abi.used_too(facts))
     if not mpi_abi.needs_host_libc(facts, host, closure):
         return facts, closure

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .node import NodeFacts, probe_node
     from .reasons import Code, Reason
     from .rootfs import RootView
-    from .sharing import asked_of_image, used_too
+    from .sharing import asked_of_image, host_paths, used_too
     from .swap import Action, Cover, EnvironmentChange, Swap, make_swap
     from .verdict import Verdict, VerdictKind, judge
 
@@ -60,6 +60,7 @@ __all__ = [
     "asked_of_image",
     "choose_host",
     "find_closure",
+    "host_paths",
     "image_environment",
     "judge",
     "make_swap",
@@ -99,6 +100,7 @@ _PLACES = {
     "Reason": "reasons",
     "RootView": "rootfs",
     "asked_of_image": "sharing",
+    "host_paths": "sharing",
     "used_too": "sharing",
     "Action": "swap",
     "Cover": "swap",

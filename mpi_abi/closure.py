@@ -24,7 +24,7 @@ class ClosureFile:
     ``path`` is the host's, without links; ``group`` names a row of ``fabric.toml`` or is ""; ``shared`` says
     that an image's copy may serve.  ``exports`` and ``wanted`` (names that the rest of the closure needs of
     it) are read of shared libraries without symbol versions only.  ``aliases`` are further names by which it
-    is opened.
+    is opened, ``rpath`` its DT_RPATH.
     """
 
     soname: str
@@ -38,6 +38,7 @@ class ClosureFile:
     exports: frozenset[str] = frozenset()
     wanted: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
+    rpath: tuple[str, ...] = ()
 
     @property
     def file_version(self) -> tuple[int, ...]:
@@ -178,12 +179,8 @@ class _Search:
 
     def _open_named(self, group: Group) -> None:
         """Add libraries that the group's own opens by name: from then on, it needs them like linked ones."""
-        own = (
-            item for item in self._files.values() if not item.plugin and stem(item.soname) in group.libraries
-        )
-        path = next(own).path
-        host = self._host_path(path)
-        opener = LoadedObject(path, path, path, host, self._elves.facts(host), Found.PROGRAM, None)
+        opener = self._opener(group)
+        path = opener.real
         for name in group.opens:
             real = self._add_found(name, opener)
             if not real:
@@ -193,25 +190,38 @@ class _Search:
                 self._files[real] = replace(library, aliases=(*library.aliases, name))
             self._files[path] = replace(known, needed=(*known.needed, library.soname))
 
-    def _add_found(self, name: str, asker: LoadedObject) -> str:
+    def _add_found(self, name: str, *chain: LoadedObject) -> str:
         """Add what is opened later and its NEEDED tree: its key in `_files`, "" where it cannot be loaded.
 
+        ``chain`` is who asks for it, who opened that, and so on.
         The MPI does without what is damaged, as without what is not there.
         """
         try:
-            found = self._loader.find(name, (asker,))
+            found = self._loader.find(name, chain)
             if found is None:
                 return ""
-            self._add_tree(found[0], top_group="")
+            self._add_tree(found[0], top_group="", above=chain)
         except AbiError:
             return ""
         # Of two files with one soname, the first that was loaded serves.
         soname = self._elves.facts(self._host_path(found[0])).soname or found[0].rpartition("/")[2]
         return self._by_soname.get(soname) or self._loader.view.canonical(found[0]) or ""
 
-    def _add_tree(self, path: str, *, top_group: str) -> None:
-        """Add a library and its NEEDED tree; ``top_group`` is its own group, "" to look that up."""
-        tree = self._loader.load(path, preload=False)
+    def _opener(self, group: Group) -> LoadedObject:
+        """The library of a group that opens things: what it opens is searched by its RPATH, too."""
+        own = (
+            item for item in self._files.values() if not item.plugin and stem(item.soname) in group.libraries
+        )
+        path = next(own).path
+        host = self._host_path(path)
+        return LoadedObject(path, path, path, host, self._elves.facts(host), Found.PROGRAM, None)
+
+    def _add_tree(self, path: str, *, top_group: str, above: tuple[LoadedObject, ...] = ()) -> None:
+        """Add a library and its NEEDED tree; ``top_group`` is its own group, "" to look that up.
+
+        ``above`` is who asked for it, who asked for that, and so on.
+        """
+        tree = self._loader.load(path, preload=False, above=above)
         for item in tree.objects:
             soname = item.facts.soname or item.name.rpartition("/")[2]
             top = top_group and item.how is Found.PROGRAM
@@ -237,6 +247,7 @@ class _Search:
             needed=item.facts.needed,
             versions_needed=item.facts.versions_needed,
             versions_defined=item.facts.versions_defined,
+            rpath=item.facts.rpath,
         )
         if not plugin:
             self._by_soname[soname] = item.real
@@ -275,11 +286,12 @@ class _Search:
             self._missing[path.rpartition("/")[2], path] = None
             return
         plugin = LoadedObject(path, path, real, host, facts, Found.PROGRAM, None)
+        chain = (plugin, self._opener(group))
         self._add(plugin, group=group.name, plugin=True, shared=False)
         for name in facts.needed:
             if name in tables().libc or name in self._by_soname:
                 continue
-            if not self._add_found(name, plugin):
+            if not self._add_found(name, *chain):
                 self._missing[name, path] = None
 
     def _find_directory(self, group: Group, row: PluginDirectory) -> str:

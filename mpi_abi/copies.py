@@ -84,6 +84,30 @@ def find_early(
     return early
 
 
+@dataclass(frozen=True, slots=True)
+class HostPaths:
+    """DT_RPATHs of a host's files in a container: pairs (directory of the file there, the list itself).
+
+    ``names`` are the libraries that come from the host, any of which may be searched there.
+    """
+
+    lists: tuple[tuple[str, tuple[str, ...]], ...]
+    names: frozenset[str]
+
+
+def find_obstacles(loader: Loader, paths: HostPaths) -> tuple[tuple[str, str], ...]:
+    """The image's libraries in the directories of the host's RPATHs, by name and path without links.
+
+    These come before LD_LIBRARY_PATH, and mean another directory in there than on the host.
+    """
+    view = loader.view
+    folders = (loader.expand(part, origin) for origin, rpath in paths.lists for part in rpath)
+    there = dict.fromkeys(folder.rstrip("/") for folder in folders if folder.startswith("/"))
+    names = [(name, f"{folder}/{name}") for folder in there if view.exists(folder) for name in paths.names]
+    found = ((name, view.canonical(path)) for name, path in sorted(names) if view.is_file(path))
+    return tuple((name, real) for name, real in found if real)
+
+
 def _lying(loader: Loader, chain: tuple[LoadedObject, ...]) -> set[str]:
     """Names of libraries in the directories of the RPATHs that count for the first of ``chain``."""
     dirs = [folder for how, dirs in loader.lists(chain) if how is Found.RPATH for _, folder in dirs]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from .copies import SharedLibrary, find_copies, find_early
+from .copies import HostPaths, SharedLibrary, find_copies, find_early, find_obstacles
 from .elf import open_elf
 from .elfcache import file_machine
 from .elftypes import ForeignElf
@@ -19,7 +19,6 @@ from .mpilib import MpiLibrary, identify, looks_like_mpi
 from .opened import Plugin, adapts_to, asked_names, find_plugins, plugin_needs, read_shebang
 from .reads import Reads
 from .rootfs import RootView
-from .search import search
 from .users import Binding, Need, bindings_of, c_first, markers_of, mpi_in, needs_of, of_family, offered_by
 
 # A program that imports one of these can open or start others, whose MPI its own tree does not show.
@@ -64,6 +63,7 @@ class ImageMpiFacts:
     ``bindings`` what the MPI's own Fortran and C++ libraries need of its others.
     ``adapts`` are families of which a program takes the one that it finds, if it does: then ``family`` is one
     that is preferred, whatever ``mpi`` is, and ``asked`` are the names by which it wants the MPI.
+    ``obstacles`` are libraries (name, path without links) that an RPATH of the host's own files would find.
     """
 
     program: str
@@ -90,6 +90,7 @@ class ImageMpiFacts:
     bindings: tuple[Binding, ...] = ()
     adapts: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
+    obstacles: tuple[tuple[str, str], ...] = ()
 
     @property
     def adapted(self) -> bool:
@@ -221,20 +222,23 @@ class ImageProbe:
 
         ``whole_libc`` adds the whole C library, as `with_libc` wants it.
         """
-        loader = self._loader
-        if loader is None:
+        if (loader := self._loader) is None:
             return facts
         libc = facts.libc
         if libc.kind is LibcKind.GLIBC:
-            interpreter = facts.interpreter if facts.kind is ProgramKind.ELF else ""
-            asked = None if whole_libc else names
-            libc = probe_libc(loader, interpreter=interpreter, names=asked, tree=facts.tree)
+            program = facts.interpreter if facts.kind is ProgramKind.ELF else ""
+            wanted = None if whole_libc else names
+            libc = probe_libc(loader, interpreter=program, names=wanted, tree=facts.tree)
         if not facts.mpi:
             return replace(facts, libc=libc, shared=(), early={})
         replaced = {item.real for item in facts.mpi}
         shared = tuple(find_copies(loader, facts.tree, self._users, replaced, names))
         early = find_early(loader, facts.tree, replaced, names)
         return replace(facts, libc=libc, shared=shared, early=early)
+
+    def meet(self, facts: ImageMpiFacts, rpaths: HostPaths) -> ImageMpiFacts:
+        """Add what the host's files would find in the image by their own RPATHs."""
+        return replace(facts, obstacles=find_obstacles(self._loader, rpaths) if self._loader else ())
 
     def _follow(self, chain: tuple[LoadedObject, ...], name: str) -> bool:
         """Whether the program's own tree goes on through ``name``, which the first of ``chain`` needs."""
@@ -322,7 +326,7 @@ class ImageProbe:
         )
         if sparing and not reaches_out and not plugins:
             return facts
-        found = list(search(loader, self._environment.get("LD_LIBRARY_PATH", "")))
+        found = list(self._reads.libraries(loader))
         known = {item.real for item in found}
         opened = [item for each in plugins for item in of_family(each.mpi, each.family).values()]
         found += {item.real: item for item in opened if item.real not in known}.values()

@@ -15,7 +15,7 @@ from .libc import LibcFacts
 from .node import NodeFacts, describe_node
 from .reads import Reads
 from .rootfs import RootView
-from .sharing import asked_of_image, used_too
+from .sharing import asked_of_image, host_paths, used_too
 from .swap import Swap, make_swap
 from .verdict import Verdict, VerdictKind, judge
 
@@ -96,6 +96,7 @@ class Judge:
         while more := asked_of_image(facts, host, closure) - asked:
             asked |= more
             facts = probe.complete(facts, asked, whole_libc=True)
+        facts = probe.meet(facts, host_paths(facts, host, closure, PRIVATE_DIR))
         closure = with_exports(closure, used_too(facts))
         closure = with_libc(facts, host, closure, libc=self._libc, recorder=self._recorder)
         self._libc = closure.libc or self._libc

@@ -143,8 +143,8 @@ class Loader:
         yield from ((name, Found.PRELOAD) for name in self._preload)
         yield from ((name, Found.PRELOAD_FILE) for name in read_preloads(self.view))
 
-    def _expand(self, text: str, origin: str) -> str:
-        """Replace the dynamic string tokens."""
+    def expand(self, text: str, origin: str) -> str:
+        """Replace the dynamic string tokens; ``origin`` is the directory of the file that has them."""
         if "$" not in text:
             return text
         values = {"ORIGIN": origin, "LIB": self._so.lib, "PLATFORM": self._so.platform}
@@ -259,7 +259,7 @@ class Loader:
 
     def _expanded(self, parts: Iterable[str], of: LoadedObject | None, owner: str) -> _Places:
         origin = _origin(of) if of else "/"
-        return ((owner, self._expand(part, origin)) for part in parts)
+        return ((owner, self.expand(part, origin)) for part in parts)
 
     def find(self, name: str, chain: tuple[LoadedObject, ...] = ()) -> tuple[str, Found] | None:
         """Find a library for the first object of ``chain`` (who asks, who asked for it, ..., the program).
@@ -274,7 +274,7 @@ class Loader:
         if name in self._own_names:
             return self._interpreter, Found.INTERPRETER
         if "/" in name:
-            path = self._expand(name, _origin(chain[0]) if chain else "/")
+            path = self.expand(name, _origin(chain[0]) if chain else "/")
             usable = path.startswith("/") and self._usable(path)
             self._note(Found.PATH, "", path, "found" if usable else "")
             return (path, Found.PATH) if usable else None
@@ -304,13 +304,15 @@ class Loader:
         follow: Callable[[tuple[LoadedObject, ...], str], bool] | None = None,
         asked: Callable[[str, int, int | None], None] | None = None,
         preload: bool = True,
+        above: tuple[LoadedObject, ...] = (),
     ) -> Tree:
         """Everything that would be mapped for the ELF program or library at the container path ``path``.
 
-        What cannot be found is in the answer's ``missing``.  ``follow`` says of an object (with
-        who asked for it, and so on up to the program) and a name that it needs whether to look for that; by
-        default, all are looked for.  ``asked`` is told of each name, with the positions of who needs it and
-        of what stands for it.  Without ``preload``, what is preloaded into every program stays out.
+        What cannot be found is in the answer's ``missing``.  ``follow`` says of an object (with who asked for
+        it, and so on up to the program) and a name that it needs whether to look for that; by default, all
+        are looked for.  ``asked`` is told of each name, with the positions of who needs it and of what stands
+        for it.  Without ``preload``, what is preloaded into every program stays out.  ``above`` is who opened
+        ``path``, who asked for that, and so on: their RPATHs count as well.
 
         Raises AbiError if ``path`` itself cannot be read, or if a file on the way is damaged.
         """
@@ -329,10 +331,11 @@ class Loader:
             wanted: list[tuple[str, Found | None]] = [(name, None) for name in facts.needed + facts.filters]
             if done == 0 and preload:
                 wanted = [*self._preloads(), *wanted]
-            for name, how in wanted:
+            for row in wanted:
+                name, how = row
                 if how is None and follow is not None and not follow(_chain(objects, done), name):
                     continue
-                position = self._load_one(name, how, done, objects, known)
+                position = self._load_one(row, done, objects, known, above)
                 if asked is not None:
                     asked(name, done, position)
                 if position is not None:
@@ -349,18 +352,19 @@ class Loader:
 
     def _load_one(
         self,
-        name: str,
-        how: Found | None,
+        wanted: tuple[str, Found | None],
         asker: int,
         objects: list[LoadedObject],
         known: dict[str | tuple[int, int], int],
+        above: tuple[LoadedObject, ...],
     ) -> int | None:
+        name, how = wanted
         if how is None and "$" in name:
-            name = self._expand(name, _origin(objects[asker]))
+            name = self.expand(name, _origin(objects[asker]))
         if name in known:
             return known[name]
         try:
-            found = self._find(name, _chain(objects, asker))
+            found = self._find(name, (*_chain(objects, asker), *above))
             usable = self._usable(found[0]) if found else None
         except AbiError:
             if how is None:
@@ -370,15 +374,13 @@ class Loader:
             return None
         real, host, facts = usable
         file = self.view.identity(real)
-        if file in known:
-            known[name] = known[file]
-            return known[file]
-        position = len(objects)
-        objects.append(LoadedObject(name, found[0], real, host, facts, how or found[1], asker))
-        known[name] = known[file] = position
-        if facts.soname:
-            known.setdefault(facts.soname, position)
-        return position
+        if file not in known:
+            objects.append(LoadedObject(name, found[0], real, host, facts, how or found[1], asker))
+            known[file] = len(objects) - 1
+            if facts.soname:
+                known.setdefault(facts.soname, known[file])
+        known[name] = known[file]
+        return known[file]
 
 
 def _origin(item: LoadedObject) -> str:
@@ -389,9 +391,7 @@ def _origin(item: LoadedObject) -> str:
 
 def _chain(objects: list[LoadedObject], position: int) -> tuple[LoadedObject, ...]:
     """An object, who asked for it, and so on up to the program."""
-    chain = []
-    at: int | None = position
-    while at is not None:
-        chain.append(objects[at])
-        at = objects[at].parent
+    chain = [objects[position]]
+    while (parent := chain[-1].parent) is not None:
+        chain.append(objects[parent])
     return tuple(chain)

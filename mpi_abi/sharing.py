@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from .closure import Closure, ClosureFile
-from .copies import SharedLibrary
+from .copies import HostPaths, SharedLibrary
 from .families import tables
 from .host import HostMpi
 from .image import ImageMpiFacts
@@ -52,16 +52,18 @@ def share(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> Sharing:
     library needs stays behind with it, and so does a host library for a language that the image has none for.
     """
     kept: dict[str, Kept] = {}
+    by_soname: dict[str, list[SharedLibrary]] = {}
+    for copy in image.shared:
+        by_soname.setdefault(copy.soname, []).append(copy)
     for item in closure.files:
-        copies = [copy for copy in image.shared if copy.soname == item.soname]
+        copies = by_soname.get(item.soname)
         if item.shared and copies and all(_serves(copy, item, closure) for copy in copies):
             kept[item.soname] = Kept(item, copies[0].path)
     brought = _reach(image, host, closure, stop=set(kept), left=lambda item: _left_behind(item, kept))
     conflicts = tuple(
         Conflict(brought_file, copy.path, lacking)
         for brought_file in brought.values()
-        for copy in image.shared
-        if copy.soname == brought_file.soname
+        for copy in by_soname.get(brought_file.soname, ())
         for lacking in [_lacking(copy, brought_file)]
         if lacking
     )
@@ -77,10 +79,10 @@ def asked_of_image(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> fro
     known = {copy.soname for copy in image.shared}
     kept = {item.file.soname: item for item in share(image, host, closure).kept}
     open_ones = {item.soname for item in closure.files if item.shared and item.soname not in known}
+    undecided = {file.group for file in closure.files if file.soname in open_ones and not file.plugin}
 
     def left(item: ClosureFile) -> bool:
-        beside = (file for file in closure.files if file.group == item.group and not file.plugin)
-        return _left_behind(item, kept) or (item.plugin and any(file.soname in open_ones for file in beside))
+        return item.plugin and (item.group in undecided or _left_behind(item, kept))
 
     brought = _reach(image, host, closure, stop={*kept, *open_ones}, left=left)
     names = {name for item in brought.values() for name in (*item.needed, *item.versions_needed)}
@@ -89,6 +91,22 @@ def asked_of_image(image: ImageMpiFacts, host: HostMpi, closure: Closure) -> fro
     if not any(item.facts.rpath for item in image.tree.objects):
         certain &= {item.facts.soname for item in image.tree.objects}
     return frozenset(names & (open_ones | known | tables().libc) | certain)
+
+
+def host_paths(image: ImageMpiFacts, host: HostMpi, closure: Closure, private_dir: str) -> HostPaths:
+    """Where in the container the RPATHs of what comes from the host lead, and for which names.
+
+    The MPI's own libraries lie in the place of the image's there, the others in ``private_dir``.
+    """
+    brought = [item for item in share(image, host, closure).brought if not item.plugin]
+    places = {item.path: [f"{private_dir}/lib"] for item in brought}
+    for item in image.mpi:
+        replacement = host.library(item.role)
+        if replacement is not None and replacement.real in places:
+            # The loader expands $ORIGIN by the path at which it found the file, which may be a link.
+            places[replacement.real] += [path.rpartition("/")[0] for path in (item.path, item.real)]
+    lists = [(place, item.rpath) for item in brought if item.rpath for place in places[item.path]]
+    return HostPaths(tuple(dict.fromkeys(lists)), frozenset(item.soname for item in brought))
 
 
 def used_too(image: ImageMpiFacts) -> frozenset[str]:
@@ -122,8 +140,9 @@ def _reach(
 
 def _left_behind(item: ClosureFile, kept: dict[str, Kept]) -> bool:
     """Whether a plugin belongs to a library that stays the image's, which opens its own plugins."""
-    group = next((group for group in tables().groups if group.name == item.group), None)
-    return item.plugin and group is not None and group.shared and group_is_kept(item.group, kept.values())
+    if not item.plugin or not group_is_kept(item.group, kept.values()):
+        return False
+    return any(group.shared for group in tables().groups if group.name == item.group)
 
 
 def group_is_kept(group: str, kept: Iterable[Kept]) -> bool:

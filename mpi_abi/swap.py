@@ -132,6 +132,9 @@ def _path_covers(image: ImageMpiFacts, host: HostMpi, sharing: Sharing) -> Itera
     for name, real in image.early.items():
         if name in brought and real not in replaced:
             yield Cover(brought[name].path, real, f"the program's RPATH finds the image's {name} for the MPI")
+    for name, real in image.obstacles:
+        if name in brought and real not in replaced:
+            yield Cover(brought[name].path, real, f"the host's RPATH finds the image's {name} in there")
 
 
 def _directory_covers(closure: Closure, sharing: Sharing, private_dir: str) -> Iterator[Cover]:

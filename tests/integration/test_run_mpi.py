@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
-from abi_toolbox import HOST_LIBS, compile_c
+from abi_toolbox import HOST_LIBS, MPICH_SOURCE, compile_c, make_image, make_library
 from launching import HELLO, Image, bareboat, out
 
 from slurm.testbed.wheels import get_wheel
@@ -135,3 +136,18 @@ def test_a_programs_rpath_does_not_mix_the_images_libraries_into_the_hosts_mpi(
 
     names = ("libmpich.so.12", "libucp.so.0", "libuct.so.0", "libucs.so.0", "libucm.so.0")
     assert inodes(program) == inodes(plain) >= {(HOST_LIBS / name).stat().st_ino for name in names}
+
+
+def test_the_hosts_rpath_does_not_mix_the_images_libraries_into_the_hosts_mpi(tmp_path: Path) -> None:
+    """A directory of that name is in the image as well, with another library of that name; seen by ld.so."""
+    source = MPICH_SOURCE.replace("int MPI_Init(int *c, char ***v) { return 0; }", "int dep(void);\n")
+    source += "int MPI_Init(int *c, char ***v) { return dep(); }"
+    with tempfile.TemporaryDirectory(dir="/opt", prefix="bareboat-rpath-") as name:
+        prefix, root = Path(name), make_image(tmp_path / "image")
+        dep = make_library(prefix / "deps/libdep.so.1", "int dep(void) { return 42; }")
+        rpath = f"-Wl,--disable-new-dtags,-rpath,{prefix}/deps"
+        make_library(prefix / "lib/libmpi.so.12", source, str(dep), rpath)
+        make_library(root / name[1:] / "deps/libdep.so.1", "int dep(void) { return 7; }")
+        (tmp_path / "site.toml").write_text(f'[mpi]\nprefixes = ["{prefix}"]\nsearch = false\n')
+        done = bareboat("run", root, "--", "/usr/bin/app", BAREBOAT_CONFIG=str(tmp_path / "site.toml"))
+    assert (done.returncode, done.stderr) == (42, "")
