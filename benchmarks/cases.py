@@ -118,7 +118,7 @@ class Asked:
 
     osu and npb: directories of a site's own programs, bare and in the image ("" for the image: the bare
     side's are used there too), None: the built-in ones; forms: the same image in other forms, as (side,
-    path), for launches and for what reads from the image.
+    path), for launches and for what reads from the image; only: titles of cases, (): all of the level.
     """
 
     level: Level = Level.NORMAL
@@ -127,6 +127,7 @@ class Asked:
     osu: tuple[str, str] | None = None
     npb: tuple[str, str] | None = None
     forms: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def _make_in_image(
                 run_step(client, allocation, step)
                 _link(directory / CONTAINER, name)
         except BenchError as error:
-            why = f"{compiler} of the image does not make them: {error}"
+            why = f"{compiler} of the image does not make them: {str(error).partition(chr(10))[0]}"
             continue
         return compiler, ""
     return "", why

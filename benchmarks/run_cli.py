@@ -75,6 +75,13 @@ def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
     help="What to measure.",
 )
 @click.option(
+    "--only",
+    default="",
+    callback=_words,
+    metavar="NAME,...",
+    help="Of the programs of the suites only these, by the names in the table.",
+)
+@click.option(
     "--form",
     "forms",
     multiple=True,
@@ -266,6 +273,7 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         tuple(given["ranks"]),
         osu=tuple(given["osu"]) if given["osu"] else None,
         npb=tuple(given["npb"]) if given["npb"] else None,
+        only=tuple(given["only"]),
         forms=tuple((label, path) for label, path in given["forms"]),
     )
     image = os.path.abspath(given["image"])  # noqa: PTH100 (an image is a name; links in it stay)

@@ -213,11 +213,18 @@ def _offers(
         except BenchError as error:
             offers.append(Offer((), (Failure(f"suite {name}", str(error), error.hint),)))
     failures = [failure for one in offers for failure in one.failures]
+    cases = tuple(case for one in offers for case in one.cases)
+    titles = dict.fromkeys(case.title for case in cases)
+    if strange := [title for title in ground.asked.only if title not in titles]:
+        raise BenchError(
+            f"no program of these suites and this level is called {strange[0]}",
+            hint=f"there are: {', '.join(titles)}",
+        )
     if not any(one.cases for one in offers):
         why = failures[0] if failures else Failure("", "no suite has a case", "name more with --suite")
         raise BenchError(f"there is nothing to measure: {why.text}", hint=why.hint)
     return (
-        tuple(case for one in offers for case in one.cases),
+        tuple(case for case in cases if not ground.asked.only or case.title in ground.asked.only),
         tuple(failures),
         tuple(note for one in offers for note in one.notes),
     )

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from launcher.errors import BareboatError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmarks.engine import Ending
     from benchmarks.osu import Hello
     from benchmarks.results import Results
     from slurm.testbed import Testbed
@@ -36,8 +37,11 @@ PREFIX_PARENT = "/var/lib"
 """Where the installed prefix lies: not in /tmp, which each node has for itself."""
 NODES = 2
 RANKS = 4
-ROUNDS = 6
-"""The fewest from which benchmarks.stats judges."""
+ONLY = ("true", "MPI start and end", "osu_latency", "osu_bw", "osu_allreduce", "is.S", "mg.S")
+"""What is measured of the suites: enough to see each, and 15 rounds of it fit into the time."""
+ROUNDS = 15
+SECONDS = 120.0
+LIMIT = 30.0
 WIDTH = 130
 """Columns where there is no terminal."""
 FAILED = 125
@@ -45,12 +49,13 @@ FAILED = 125
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the demo runs on: the image, the host's programs, the Slurm and its user."""
+    """The image, the host's programs, the Slurm and its user; and where the report goes."""
 
     image: Path
     programs: Path
     testbed: Testbed
     user: pwd.struct_passwd
+    report: Path
 
 
 class Steps:
@@ -77,7 +82,7 @@ def demo() -> None:
     """Two Slurm nodes, an image and a measurement, on this machine.
 
     Starts a real Slurm of two nodes here, makes an image of Debian 13 with MPICH, runs the same MPI program
-    bare and in the image as an unprivileged user, compares the two, and takes everything down again.
+    bare and in the image as an unprivileged user, measures both with `bench run`, and takes everything down.
     """
     from rich.console import Console
 
@@ -120,7 +125,7 @@ def run(console: Console) -> int:
             code = FAILED
         else:
             console.print(
-                "\nNothing is left running or mounted; the image stays in the cache.", highlight=False
+                "\nNothing is left running or mounted; image and report stay in the cache.", highlight=False
             )
     return 128 + stop.number if stop.number else code
 
@@ -163,6 +168,7 @@ def _prepare(made: ExitStack, steps: Steps) -> Stage:
     from slurm.install import install
     from slurm.testbed import Testbed, images, leftovers
     from slurm.testbed.account import temporary_user
+    from slurm.testbed.cached import cache_directory
 
     if os.geteuid() != 0:
         raise BareboatError("the demo starts daemons and makes a user: only root can", hint="run it as root")
@@ -183,12 +189,15 @@ def _prepare(made: ExitStack, steps: Steps) -> Stage:
         testbed.up()
     with steps("bareboat installed, and its plugin in that Slurm") as tell:
         install(directory / "bareboat", environment=testbed.environment, progress=tell)
-    return Stage(image=image, programs=programs, testbed=testbed, user=user)
+    return Stage(
+        image=image, programs=programs, testbed=testbed, user=user, report=cache_directory() / "demo"
+    )
 
 
 def _show(stage: Stage, console: Console) -> int:
     """Run the program in the three ways, then measure.  Returns the exit code."""
-    from benchmarks.report import render
+    from benchmarks.folder import PAGE
+    from benchmarks.table import render_run
 
     program = f"{IN_IMAGE}/mpi_hello"
     container = f"--container={stage.image}"
@@ -205,11 +214,11 @@ def _show(stage: Stage, console: Console) -> int:
     console.print(
         f"In the container, the program used this host's {bare}; the image's own is {own}.\n", highlight=False
     )
-    results = _measure(stage, console)
-    for part in render(results):
+    results, ending = _measure(stage, console)
+    for part in render_run(results):
         console.print(part, highlight=False)
-    console.print()
-    return FAILED if results.failures else 0
+    console.print(f"\nThe same with plots: {stage.report / PAGE}", highlight=False, soft_wrap=True)
+    return FAILED if results.failures or ending.failed else 0
 
 
 def _say_hello(stage: Stage, console: Console, arguments: Sequence[str], *, mode: str = "") -> str:
@@ -240,14 +249,15 @@ def _check(ranks: tuple[Hello, ...], command: str) -> str:
     return libraries.pop()
 
 
-def _measure(stage: Stage, console: Console) -> Results:
-    """Launch time, latency and bandwidth, a few sizes and rounds of them, as one table."""
+def _measure(stage: Stage, console: Console) -> tuple[Results, Ending]:
+    """Some programs of each suite for two minutes; the page about them goes into the cache."""
+    from benchmarks.cases import Asked, Level
+    from benchmarks.folder import PAGE, RESULTS, TABLE, Folder
     from benchmarks.progress import make_progress
     from benchmarks.runner import Client
+    from benchmarks.running import RunOptions, run_bench
+    from benchmarks.suites import SUITES
     from benchmarks.suites.common import Target
-    from benchmarks.suites.latency import BANDWIDTH, LATENCY, LatencyOptions, run_latency
-    from benchmarks.suites.launch import LaunchOptions, run_launch
-    from benchmarks.suites.ways import Image
 
     user = stage.user
     environment = {
@@ -259,20 +269,19 @@ def _measure(stage: Stage, console: Console) -> Results:
         "LANG": "C.UTF-8",
     }
     client = Client(environment | stage.testbed.environment, directory=user.pw_dir, user=user.pw_name)
-    target = Target(client=client, nodes=NODES, rounds=ROUNDS)
-    tests = (replace(LATENCY, message_bytes=(8,)), replace(BANDWIDTH, message_bytes=(1 << 20,)))
-    with make_progress(console) as progress:
-        launch = run_launch(LaunchOptions(target, (Image(str(stage.image)),), ranks=(RANKS,)), progress)
-        options = LatencyOptions(
-            target, str(stage.image), str(stage.programs), image_bin=IN_IMAGE, tests=tests
-        )
-        # A suite that is stopped returns what it has measured; then there is nothing to go on with.
-        if launch.stopped:
-            return launch
-        latency = run_latency(options, progress)
-    return replace(
-        latency,
-        suite="demo",
-        rows=launch.rows + latency.rows,
-        failures=launch.failures + latency.failures,
+    folder = Folder.make(Path(user.pw_dir) / "bench")
+    os.chown(folder.path, user.pw_uid, user.pw_gid)
+    options = RunOptions(
+        Target(client=client, nodes=NODES, rounds=ROUNDS, limit=LIMIT),
+        str(stage.image),
+        tuple(SUITES),
+        Asked(Level.QUICK, ranks=(2,), only=ONLY),
+        seconds=SECONDS,
     )
+    with make_progress(console) as progress:
+        results, ending = run_bench(options, folder, progress)
+    stage.report.mkdir(exist_ok=True)
+    for name in (PAGE, RESULTS, TABLE):
+        if (folder.path / name).exists():
+            shutil.copyfile(folder.path / name, stage.report / name)
+    return results, ending

@@ -1,0 +1,99 @@
+"""``bareboat bench run`` without Slurm: the host's mpiexec, and containers by ``bareboat run``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import from_json
+
+BAREBOAT = str(Path(sys.executable).with_name("bareboat"))
+
+
+def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BAREBOAT, "bench", "run", *map(str, arguments)],
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture
+def without_slurm(tmp_path: Path) -> str:
+    """A PATH with all programs of this host but Slurm's."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for place in ("/usr/bin", "/usr/sbin"):
+        for program in Path(place).iterdir():
+            link = folder / program.name
+            if program.name not in {"srun", "scontrol", "salloc"} and not link.is_symlink():
+                link.symlink_to(program)
+    return str(folder)
+
+
+@pytest.mark.parametrize(("name", "library"), [("deb13-mpich", "MPICH"), ("deb12-openmpi", "Open MPI")])
+def test_a_machine_without_slurm(
+    image: Callable[[str], Path], tmp_path: Path, without_slurm: str, name: str, library: str
+) -> None:
+    out = tmp_path / "results"
+    options = (
+        "--quick",
+        "--suite=launch,osu,npb",
+        "--only=true,osu_latency,is.S",
+        "--rounds=2",
+        "--warmup=0",
+    )
+    done = run("--image", image(name), "--out", out, "--ranks=2", *options, PATH=without_slurm)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "without Slurm: the host's mpiexec starts the ranks" in done.stderr
+    results = from_json((out / "results.json").read_text())
+    assert {row.case for row in results.rows} == {"true", "osu_latency", "is.S"}
+    assert {row.nodes for row in results.rows} == {1}
+    assert all(row.comparison is not None for row in results.rows), done.stdout
+    assert {(facts.side, facts.transport) for facts in results.sides} == {
+        ("bare", "shared memory"),
+        ("container", "shared memory"),
+    }
+    assert all(facts.library.startswith(library) for facts in results.sides)
+    assert results.setting.job_id == "none (no Slurm)"
+
+
+def test_more_nodes_than_this_machine(image: Callable[[str], Path], tmp_path: Path) -> None:
+    done = run("--image", image("deb13-mpich"), "--out", tmp_path / "results", "--local", "--nodes=2")
+    assert done.returncode == 125
+    assert (
+        "bareboat: error: --nodes 2 was asked for, but without Slurm there is this machine alone"
+        in done.stderr
+    )
+
+
+def test_a_slurm_whose_controller_does_not_answer(image: Callable[[str], Path], tmp_path: Path) -> None:
+    conf = tmp_path / "slurm.conf"
+    conf.write_text("ClusterName=none\nSlurmctldHost=nowhere(127.0.0.1)\nSlurmctldPort=1\nNodeName=nowhere\n")
+    done = run(
+        "--image", image("deb13-mpich"), "--out", tmp_path / "results", "--quick", SLURM_CONF=str(conf)
+    )
+    assert done.returncode == 125
+    assert "bareboat: error: Slurm is installed, but no controller answers: " in done.stderr
+    assert "measure on this machine alone with --local" in done.stderr
+
+
+def test_an_image_with_a_compiler_makes_its_own_programs(tmp_path: Path) -> None:
+    """This host's own tree as an image: it has compilers."""
+    out = tmp_path / "results"
+    options = ("--local", "--quick", "--suite=npb", "--only=is.S", "--ranks=2", "--rounds=1", "--warmup=0")
+    done = run("--image", "/", "--out", out, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = from_json((out / "results.json").read_text())
+    assert dict(results.setting.versions)["container"].endswith(" of the image")
+    assert not any("were compiled on the host" in note for note in results.notes)
+    assert (out / "programs" / "container" / "npb_is").exists()
