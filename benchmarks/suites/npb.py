@@ -9,7 +9,6 @@ from benchmarks.cases import BARE, CONTAINER, Asked, Case, Command, Facts, Groun
 from benchmarks.npb import parse_npb
 from benchmarks.runner import Output
 from benchmarks.suites.npb_programs import (
-    NpbKernel,
     NpbProgram,
     built_in,
     choose,
@@ -42,7 +41,7 @@ def offer(ground: Ground) -> Offer:
         Case(NAME, program.title, nodes, ranks, sides, make_reader(program, ranks))
         for program, sides in commands.items()
         for nodes in ground.nodes
-        for ranks in _ranks(program.kernel, ground, nodes)
+        for ranks in _ranks(program, ground, nodes)
     )
     return Offer(cases)
 
@@ -63,10 +62,10 @@ def make_reader(program: NpbProgram, ranks: int) -> Callable[[Output], Reading]:
     return read
 
 
-def _ranks(kernel: NpbKernel, ground: Ground, nodes: int) -> tuple[int, ...]:
-    """Of the whole step, at least one on each node; none where the kernel does not take so many."""
+def _ranks(program: NpbProgram, ground: Ground, nodes: int) -> tuple[int, ...]:
+    """Of the whole step, at least one on each node; none where the program does not take so many."""
     counts = ground.asked.ranks or (max(2, ground.cpus_per_node * nodes),)
-    fitting = (kernel.ranks_for(max(count, nodes)) for count in counts)
+    fitting = (program.ranks_for(max(count, nodes)) for count in counts)
     return tuple(dict.fromkeys(count for count in fitting if count >= nodes))
 
 

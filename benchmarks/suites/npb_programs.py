@@ -28,6 +28,15 @@ CLASSES: Mapping[Level, tuple[str, ...]] = {
 ORDER = "SWABCDEF"
 """All classes, by ascending size."""
 
+_MOST: Mapping[str, Mapping[str, int]] = {
+    "ep": {"S": 1 << 8, "W": 1 << 9, "A": 1 << 12, "B": 1 << 14, "C": 1 << 16},
+    "is": {"S": 128, "W": 1024, "A": 1024, "B": 1024, "C": 1024},
+    "cg": dict.fromkeys("SWABC", 1 << 20),
+    "mg": {"S": 8**3, "W": 32**3, "A": 64**3, "B": 64**3, "C": 128**3},
+    "ft": {"S": 64, "W": 32, "A": 128, "B": 256, "C": 512},
+}
+"""Up to how many ranks each built-in kernel runs: batches; NPB's own limit; the grid; the cube; slabs."""
+
 _NAME = re.compile(r"([a-z]{2})\.([A-Z])\.x")
 _FINE = 1e-3
 """A time is a figure where a printed digit is at most so much of it: NASA's programs print two."""
@@ -49,11 +58,19 @@ class NpbKernel:
 
 @dataclass(frozen=True, slots=True)
 class NpbProgram:
-    """A kernel of one class, and how it is started: ``arguments`` behind the program's path."""
+    """A kernel of one class, and how it is started: ``arguments`` behind the program's path.
+
+    most: the largest number of ranks that the class has work for, None: any.
+    """
 
     kernel: NpbKernel
     problem_class: str
     arguments: tuple[str, ...] = ()
+    most: int | None = None
+
+    def ranks_for(self, wanted: int) -> int:
+        """The largest number of ranks up to ``wanted`` (at least 1) that it runs on."""
+        return self.kernel.ranks_for(wanted if self.most is None else min(wanted, self.most))
 
     @property
     def title(self) -> str:
@@ -102,7 +119,7 @@ def program_name(kernel: NpbKernel) -> str:
 def built_in(level: Level) -> tuple[NpbProgram, ...]:
     """What a level runs of the built-in programs."""
     return tuple(
-        NpbProgram(kernel, problem_class, ("-c", problem_class))
+        NpbProgram(kernel, problem_class, ("-c", problem_class), _MOST[kernel.name][problem_class])
         for problem_class in CLASSES[level]
         for kernel in KERNELS.values()
         if kernel.built_in

@@ -13,6 +13,7 @@ from benchmarks.programs import KNOWN, SOURCES
 from benchmarks.stats import Better
 from benchmarks.suites.npb_programs import (
     KERNELS,
+    NpbProgram,
     built_in,
     choose,
     figures_of,
@@ -51,6 +52,12 @@ def test_the_built_in_programs() -> None:
 )
 def test_ranks_that_a_kernel_takes(name: str, takes: list[int]) -> None:
     assert [ranks for ranks in range(17) if KERNELS[name].takes(ranks)] == takes
+
+
+def test_as_many_ranks_as_a_class_has_parts() -> None:
+    most = {program.title: program.ranks_for(1000) for program in built_in(Level.QUICK)}
+    assert most == {"ep.S": 256, "is.S": 128, "cg.S": 512, "mg.S": 512, "ft.S": 64}
+    assert NpbProgram(KERNELS["ft"], "S").ranks_for(1000) == 512
 
 
 def test_as_many_ranks_as_fit() -> None:

@@ -12,6 +12,7 @@
 
 #define STEPS 25 /* of conjugate gradient for each step of inverse iteration */
 #define CONDITION 0.1
+#define MOST_PROCESSES (1 << 20) /* a grid of 1024 x 1024, fewer than the order of class S */
 #define TAG_SUM 1
 #define TAG_SWAP 2
 #define SEED_DRAWS 1 /* one number is drawn before the matrix is made */
@@ -346,7 +347,7 @@ int main(int argc, char **argv)
     double slowest;
 
     npb_start(&problem.run, "CG", &argc, &argv);
-    npb_need_power_of_two(&problem.run, 1024);
+    npb_need_power_of_two(&problem.run, MOST_PROCESSES);
     int index = problem.run.index;
     problem.order = classes[index].order;
     int iterations = classes[index].iterations;

@@ -162,6 +162,8 @@ int npb_finish(const struct npb_run *run, const struct npb_result *result)
     MPI_Allreduce(MPI_IN_PLACE, &verified, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
     if (run->rank == 0)
         print_block(run, result, verified);
+    if (run->rank == 0 && !verified)
+        fprintf(stderr, "%s of class %c computed a wrong result, so its speed is no figure\n", run->kernel, run->class);
     MPI_Finalize();
     return verified ? EXIT_SUCCESS : EXIT_WRONG;
 }
