@@ -193,32 +193,37 @@ def _place(nodes: int) -> str:
     return "inside a node" if nodes == 1 else "between nodes"
 
 
-def _set_aside(records: Sequence[Record]) -> tuple[Failure, ...]:
-    """What was given up, with its last error."""
+def _lost(records: Sequence[Record]) -> dict[tuple[str, str, str], Record]:
+    """What gave no figure in the end, with its last error: it was set aside, or never ran well."""
     tally = Tally.of(records)
+    good = {(record.suite, record.case, record.side) for record in records if not record.error}
     last = {(record.suite, record.case, record.side): record for record in records}
+    return {key: record for key, record in last.items() if key not in good or tally.is_aside(key[:2], key[2])}
+
+
+def _set_aside(records: Sequence[Record]) -> tuple[Failure, ...]:
     return tuple(
         Failure(f"{suite}: {case}, {side}", record.error, record.hint)
-        for (suite, case, side), record in last.items()
-        if tally.is_aside((suite, case), side)
+        for (suite, case, side), record in _lost(records).items()
     )
 
 
 def _notes(records: Sequence[Record]) -> tuple[str, ...]:
     """What programs noted, and single runs that failed, of sides that went on."""
-    tally = Tally.of(records)
+    lost = _lost(records)
     runs = Counter((record.suite, record.case, record.side) for record in records)
     failed: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
-        if record.error and not tally.is_aside((record.suite, record.case), record.side):
-            failed.setdefault((record.suite, record.case, record.side), []).append(record)
-    lost = [
+        key = (record.suite, record.case, record.side)
+        if record.error and key not in lost:
+            failed.setdefault(key, []).append(record)
+    told = [
         f"{len(found)} of {runs[key]} runs of {key[0]}: {key[1]}, {key[2]} failed, and their rounds are left "
         f"out: {found[-1].error.partition(chr(10))[0]}"
         for key, found in failed.items()
     ]
     said = Counter((f"{record.suite}, {record.side}", note) for record in records for note in record.notes)
-    return (*lost, *(f"{where}: {note} ({count} runs)" for (where, note), count in said.items()))
+    return (*told, *(f"{where}: {note} ({count} runs)" for (where, note), count in said.items()))
 
 
 def one_of(values: Iterable[str]) -> str:

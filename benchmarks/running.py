@@ -130,7 +130,9 @@ def write_results(results: Results, folder: Folder) -> None:
 
 
 def _find_mpi(options: RunOptions, progress: Progress) -> Mpi | None:
-    """The MPIs of both sides; None where no suite needs one, and there is none."""
+    """The MPIs of both sides; None where no suite asks for one, or none needs it and there is none."""
+    if not _NEEDS_MPI & set(options.suites) and not any(source_of(name).mpi for name in _wanted(options)):
+        return None
     try:
         return find_mpi(options.target.opener, options.image, options.prefix)
     except BenchError as error:
@@ -138,6 +140,10 @@ def _find_mpi(options: RunOptions, progress: Progress) -> Mpi | None:
             raise
         progress.note(f"MPI is not measured: {error}")
         return None
+
+
+def _wanted(options: RunOptions) -> tuple[str, ...]:
+    return tuple(name for suite in options.suites for name in get_suite(suite).wanted(options.asked))
 
 
 def _make(
@@ -150,7 +156,7 @@ def _make(
     progress: Progress,
 ) -> Made:
     """Compile what the suites want."""
-    wanted = [name for suite in options.suites for name in get_suite(suite).wanted(options.asked)]
+    wanted = _wanted(options)
     directory = folder.path / "programs"
     made = Made({}, ())
     if mpi is not None:

@@ -14,6 +14,7 @@ from benchmarks.cases import (
     Facts,
     Figure,
     Ground,
+    Language,
     Level,
     Offer,
     Reading,
@@ -21,7 +22,7 @@ from benchmarks.cases import (
 from benchmarks.osu import find_traffic
 from benchmarks.osu_output import parse_osu
 from benchmarks.runner import Output
-from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, OsuProgram, find_osu
+from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, PYTHON, OsuProgram, find_osu
 
 NAME = "osu"
 BUILT_IN = "osu"
@@ -36,18 +37,20 @@ _NORMAL = frozenset(
 
 def wanted(asked: Asked) -> tuple[str, ...]:
     """The built-in programs, which are one, unless the site has its own."""
-    return () if asked.osu else (BUILT_IN,)
+    return () if asked.osu or asked.language is Language.PYTHON else (BUILT_IN,)
 
 
 def offer(ground: Ground) -> Offer:
     """Every program of the level, in one node and on all."""
-    chosen = _chosen(ground.asked.level)
+    chosen = _chosen(ground.asked)
     commands: dict[str, dict[str, Command]]
     notes: tuple[str, ...] = ()
     if ground.asked.osu:
         commands = _of_site(ground, *ground.asked.osu)
         missing = [program.name for program in chosen if program.name not in commands]
         notes = (f"{ground.asked.osu[0]} does not hold {', '.join(missing)}",) if missing else ()
+    elif ground.asked.language is Language.PYTHON:
+        commands = {program.name: _by_python(ground, program) for program in chosen}
     else:
         commands = {
             program.name: ground.commands(
@@ -83,7 +86,21 @@ def make_reader(program: OsuProgram) -> Callable[[Output], Reading]:
     return read
 
 
-def _chosen(level: Level) -> tuple[OsuProgram, ...]:
+def _by_python(ground: Ground, program: OsuProgram) -> dict[str, Command]:
+    """Each side's own Python, as its PATH finds it, with its own mpi4py."""
+    script = str(Path(ground.scratch) / "programs" / "src" / PYTHON)
+    arguments = (*_arguments(program, ground.asked.level), *OWN_ARGUMENTS)
+    words = ("python3", script, program.name, *arguments)
+    return {
+        BARE: Command(words, None, ground.options),
+        CONTAINER: Command(words, ground.image, ground.options),
+    }
+
+
+def _chosen(asked: Asked) -> tuple[OsuProgram, ...]:
+    level = asked.level
+    if asked.language is Language.PYTHON:
+        return tuple(program for program in PROGRAMS if program.python)
     if level is Level.QUICK:
         return tuple(program for program in PROGRAMS if program.quick is not None)
     return tuple(program for program in PROGRAMS if level is Level.FULL or program.name in _NORMAL)

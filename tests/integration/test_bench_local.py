@@ -67,6 +67,16 @@ def test_a_machine_without_slurm(
     assert results.setting.job_id == "none (no Slurm)"
 
 
+def test_python_on_both_sides(image: Callable[[str], Path], tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    options = ("--local", "--quick", "--suite=osu", "--lang=python", "--only=osu_latency", "--rounds=1")
+    done = run("--image", image("deb12-openmpi"), "--out", out, "--warmup=0", *options, PATH="/usr/bin:/bin")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = from_json((out / "results.json").read_text()).rows
+    assert {row.case for row in rows} == {"osu_latency"}
+    assert all(row.comparison is not None for row in rows)
+
+
 def test_more_nodes_than_this_machine(image: Callable[[str], Path], tmp_path: Path) -> None:
     done = run("--image", image("deb13-mpich"), "--out", tmp_path / "results", "--local", "--nodes=2")
     assert done.returncode == 125

@@ -60,6 +60,13 @@ def test_what_was_set_aside_is_a_failure_beside_the_rows_that_are_good() -> None
     )
 
 
+def test_a_side_that_never_ran_well_is_a_failure() -> None:
+    (failure,) = analyse(
+        bench_kept(A), [bench_record(0, BARE, 1.0), bench_record(0, CONTAINER, None)]
+    ).failures
+    assert failure.metric == "osu: a, 1 node, 2 ranks, container"
+
+
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
