@@ -31,9 +31,8 @@ class NpbResult:
     """One verified run.
 
     kernel: "CG"; problem_class: "S"; size: as printed ("64x  64x  64"); seconds: of the timed part, as
-    printed, a multiple of seconds_step (NASA's print two digits, so that class S may say 0.00); mops and
-    mops_per_process: millions of operations a second; library, digest: of the MPI that answered, "" if
-    not printed.
+    printed (NASA's programs print two digits, so that class S may say 0.00); mops and mops_per_process:
+    millions of operations a second; library, digest: of the MPI that answered, "" if not printed.
     """
 
     kernel: str
@@ -41,7 +40,6 @@ class NpbResult:
     size: str
     iterations: int
     seconds: float
-    seconds_step: float
     processes: int
     mops: float
     mops_per_process: float
@@ -104,7 +102,7 @@ def _make_result(kernel: str, fields: Mapping[str, str], lines: Sequence[str]) -
             f"only {active} of {processes} processes of {name} took part",
             hint="ask for a number of ranks that the kernel takes, and unset NPB_NPROCS_STRICT",
         )
-    seconds, step = _decimal(fields, "Time in seconds")
+    seconds, _ = _decimal(fields, "Time in seconds")
     mops, mops_step = _decimal(fields, "Mop/s total")
     each, each_step = _decimal(fields, "Mop/s/process")
     if mops <= 0:
@@ -117,7 +115,6 @@ def _make_result(kernel: str, fields: Mapping[str, str], lines: Sequence[str]) -
         size=fields["Size"],
         iterations=_whole(fields, "Iterations"),
         seconds=seconds,
-        seconds_step=step,
         processes=processes,
         mops=mops,
         mops_per_process=each,

@@ -12,9 +12,9 @@ from benchmarks.suites.npb_programs import (
     NpbProgram,
     built_in,
     choose,
-    figures_of,
     find_npb,
     program_name,
+    speed_of,
 )
 
 NAME = "npb"
@@ -56,8 +56,7 @@ def make_reader(program: NpbProgram, ranks: int) -> Callable[[Output], Reading]:
             problem_class=program.problem_class,
             processes=ranks,
         )
-        # The time is the same figure once more.
-        return Reading(figures_of(found)[:1], Facts(found.library, found.digest))
+        return Reading((speed_of(found),), Facts(found.library, found.digest))
 
     return read
 

@@ -16,9 +16,9 @@ from benchmarks.suites.npb_programs import (
     NpbProgram,
     built_in,
     choose,
-    figures_of,
     find_npb,
     program_name,
+    speed_of,
 )
 
 RECORDED = Path(__file__).parents[1] / "data" / "outputs" / "npb"
@@ -86,12 +86,6 @@ def test_a_directory_without_any(tmp_path: Path) -> None:
     assert caught.value.hint == "name the directory NPB3.4-MPI after `make suite`, or its bin"
 
 
-def test_a_time_of_too_few_digits_is_no_figure() -> None:
-    def figures(name: str) -> tuple[Figure, ...]:
-        return figures_of(parse_npb((RECORDED / f"{name}.txt").read_text()))
-
-    assert figures("is.S_n1") == (Figure("Mop/s", 207.61, "Mop/s", Better.HIGHER),)
-    assert figures("bt.A_n1") == (
-        Figure("Mop/s", 3696.23, "Mop/s", Better.HIGHER),
-        Figure("time", 45.53, "s", Better.LOWER),
-    )
+def test_the_figure_of_a_run() -> None:
+    result = parse_npb((RECORDED / "is.S_n1.txt").read_text())
+    assert speed_of(result) == Figure("rate", 207.61, "Mop/s", Better.HIGHER)
