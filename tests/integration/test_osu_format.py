@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from osu_running import RECORDED, run_osu, widths
 
 from benchmarks.osu_output import parse_osu
+from benchmarks.programs import compile_command
 from benchmarks.suites.osu_programs import PROGRAMS
 
 ALSO_BY_OPEN_MPI = ("osu_bibw", "osu_mbw_mr", "osu_alltoallw", "osu_barrier", "osu_ireduce_scatter")
@@ -34,3 +36,11 @@ def test_same_lines_and_widths(osu: Path, family: str, name: str) -> None:
     theirs = layout(recorded)
     assert ours == theirs[: len(ours)]
     assert parse_osu(done.stdout).title == parse_osu(recorded).title
+
+
+@pytest.mark.parametrize("family", ["mpich", "openmpi"])
+def test_compiles_without_a_warning(tmp_path: Path, family: str) -> None:
+    flags = ("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wvla", "-Werror")
+    command = compile_command(f"mpicc.{family}", "osu", tmp_path)
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -133,6 +133,24 @@ def test_facts() -> None:
     assert started.tables[0].rows[0].values == {"min (ms)": 222, "max (ms)": 230, "avg (ms)": 227}
 
 
+def test_lines_that_only_the_built_in_programs_print() -> None:
+    text = (
+        HEAD
+        + "8                     0.4566\n# library: MPICH Version: 4.0.2\n"
+        + "# library digest: 583b33a61f159439\n"
+    )
+    text += (
+        "# net bytes rank 0 on n1: sent 1 received 2 loopback 3 fabric-sent 0 fabric-received 0 payload 9\n"
+    )
+    output = parse_osu(text + "# MPI_Finalize did not return\n")
+    assert output.tables[0].column("Avg Latency(us)") == {8: 0.4566}
+    assert output.facts == {"library": "MPICH Version: 4.0.2", "library digest": "583b33a61f159439"}
+    started = "# OSU MPI Init Test v7.5\nnprocs: 2, min: 230.0012 ms, max: 248.0976 ms, avg: 239.0494 ms\n"
+    assert parse_osu(started).tables[0].column("avg (ms)") == {None: 239.0494}
+    with pytest.raises(OsuGarbled, match=r"line 2 holds '1\.2\.3' where a figure of 0 or more should be"):
+        parse_osu(started.replace("230.0012", "1.2.3"))
+
+
 def test_failed_validation() -> None:
     text = HEAD.rstrip("\n") + "        Validation\n1                       0.61              Fail\n"
     with pytest.raises(OsuInvalid, match=r"data that arrived was wrong: 1 +0\.61 +Fail"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import BenchError
+from benchmarks.programs import SOURCES, source_of
 from benchmarks.suites.osu_programs import BY_NAME, PROGRAMS, find_osu
 
 
@@ -60,3 +61,9 @@ def test_no_or_two_builds(tmp_path: Path) -> None:
     install(tmp_path, "a/pt2pt/osu_bw", "b/pt2pt/osu_bw")
     with pytest.raises(BenchError, match=r"holds osu_bw twice: .*/a/pt2pt/osu_bw and .*/b/pt2pt/osu_bw"):
         find_osu(tmp_path)
+
+
+def test_sources_of_the_built_in_programs() -> None:
+    folder = SOURCES / "osu"
+    assert {Path(file).name for file in source_of("osu").files} == {path.name for path in folder.glob("*.c")}
+    assert set(source_of("osu").names) == {*BY_NAME, "osu_hello"}
