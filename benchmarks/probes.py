@@ -131,6 +131,18 @@ def count_processors(machine: Sequence[NodeFacts]) -> int:
     return min((node.processors for node in machine), default=0)
 
 
+def is_crowded(machine: Sequence[NodeFacts], nodes: int, ranks: int) -> bool:
+    """Would ranks of a step share processors, on any of its nodes?  False where that is not known.  Pure."""
+    for node in machine:
+        if not node.processors:
+            continue
+        allowed = _count(node.binding[0][1])
+        sharing = max(1, allowed // node.processors)
+        if -(-ranks // nodes) > max(1, allowed // min(sharing, nodes)):
+            return True
+    return False
+
+
 def _notes(
     machine: Sequence[NodeFacts], found: dict[str, dict[str, str]], allocation: Allocation
 ) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from benchmarks.making import Made, Mpi, advise_pmi, check_family, find_mpi, mak
 from benchmarks.programs import compile_plain, source_of
 from benchmarks.progress import Progress
 from benchmarks.report import to_json
-from benchmarks.results import Failure, Results
+from benchmarks.results import Failure, NodeFacts, Results
 from benchmarks.runner import Allocation, Client, Output, Step, job_state, run_step
 from benchmarks.suites import get_suite
 from benchmarks.suites.common import (
@@ -92,7 +92,7 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
             machine=machine,
             versions=made.compilers,
         )
-        notes = (*made.notes, *seen, *notes, *((NOTE,) if local else ()))
+        notes = (*made.notes, *seen, *notes, *_crowded(cases, machine), *((NOTE,) if local else ()))
         kept = Kept(setting, options.words or {}, tuple(map(outline, cases)), failures=failures, notes=notes)
         if session:
             kept = _joined(folder.kept(), kept)
@@ -140,6 +140,16 @@ def _find_mpi(options: RunOptions, progress: Progress) -> Mpi | None:
             raise
         progress.note(f"MPI is not measured: {error}")
         return None
+
+
+def _crowded(cases: Sequence[Case], machine: Sequence[NodeFacts]) -> tuple[str, ...]:
+    """Say which cases have more ranks than processors."""
+    shapes = dict.fromkeys((case.nodes, case.ranks) for case in cases)
+    crowded = [shape for shape in shapes if probes.is_crowded(machine, *shape)]
+    if not crowded:
+        return ()
+    named = ", ".join(f"{ranks} ranks on {nodes} nodes" for nodes, ranks in crowded)
+    return (f"more ranks than processors, so that they take turns: {named}",)
 
 
 def _wanted(options: RunOptions) -> tuple[str, ...]:

@@ -14,9 +14,10 @@ from benchmarks.cases import BARE, CONTAINER, Asked, Ground, Language, Level
 from benchmarks.cli import bench
 from benchmarks.engine import Pace, make_turns
 from benchmarks.errors import BenchError
-from benchmarks.probes import read_nodes
+from benchmarks.probes import is_crowded, read_nodes
 from benchmarks.programs import source_of
 from benchmarks.progress import format_left
+from benchmarks.results import NodeFacts
 from benchmarks.runner import Allocation, Client, Output, Step, local_command
 from benchmarks.suites import SUITES, get_suite
 from benchmarks.suites.launches import COLD
@@ -119,6 +120,14 @@ def test_what_nodes_say_of_themselves() -> None:
         "n2": {"host": "n2.site", "binding": "Cpus_allowed_list:\t0-3,8"},
         "n1": {"host": "n1", "load": "0.50 0.20 0.10 1/99 7"},
     }
+
+
+def test_ranks_that_share_processors() -> None:
+    """Two nodes that are one machine of four processors."""
+    machine = [NodeFacts(host, processors=2, binding=((BARE, "0-3"),)) for host in ("n1", "n2")]
+    assert [is_crowded(machine, 1, ranks) for ranks in (4, 5)] == [False, True]
+    assert [is_crowded(machine, 2, ranks) for ranks in (4, 5)] == [False, True]
+    assert not is_crowded([NodeFacts("n1")], 1, 99)
 
 
 def test_the_command_of_a_step_without_slurm() -> None:
