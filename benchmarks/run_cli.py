@@ -220,6 +220,8 @@ def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, A
         path = given["out"] or Path(time.strftime("bareboat-bench-%Y%m%d-%H%M%S"))
         return Folder.make(Path(os.path.abspath(path))), given  # noqa: PTH100 (as all nodes name it)
     folder = Folder(Path(os.path.abspath(given["resume"])))  # noqa: PTH100
+    if given["image"]:
+        given = {**given, "image": os.path.abspath(given["image"])}  # noqa: PTH100 (as it was kept)
     before = folder.kept().asked
     named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT} - {
         "resume"
