@@ -114,7 +114,8 @@ def run_cases(
             record = _run(case, turn, session, start)
             keep(record)
             if tally.note(record):
-                progress.note(f"{case.suite}: {case.key}, {turn.side} is set aside: {record.error}")
+                why = record.error.partition("\n")[0]
+                progress.note(f"{case.suite}: {case.key}, {turn.side} is set aside: {why}")
             if record.error:
                 check()
     except Stopped as stopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,8 +59,9 @@ def outline(case: Case) -> Outline:
 class Folder:
     """The directory, from which all that is shown can be made anew."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, made: bool = False) -> None:
         self.path = path
+        self._made = made
 
     @classmethod
     def make(cls, path: Path) -> Folder:
@@ -67,6 +69,7 @@ class Folder:
 
         Raises BenchError where it cannot be made, or holds something.
         """
+        made = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
             full = any(path.iterdir())
@@ -79,7 +82,7 @@ class Folder:
             raise BenchError(
                 f"{path} is not empty", hint=f"name another directory, or go on with it: --resume {path}"
             )
-        return cls(path)
+        return cls(path, made=made)
 
     def keep(self, kept: Kept) -> None:
         """Write ``setting.json``, whole or not at all."""
@@ -119,6 +122,14 @@ class Folder:
         """Write a file that is made from the others, whole or not at all; its path."""
         self._replace(name, text)
         return self.path / name
+
+    def forget(self) -> None:
+        """Take the directory away, with what was compiled, where no measurement has begun in it."""
+        if (self.path / SETTING).exists():
+            return
+        shutil.rmtree(self.path / "programs", ignore_errors=True)
+        if self._made:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _read(self, name: str) -> str:
         try:

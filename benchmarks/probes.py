@@ -6,13 +6,14 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from benchmarks.cases import BARE, CONTAINER, Facts, Ground
 from benchmarks.errors import BenchError
 from benchmarks.osu import describe_transport, parse_cma, parse_table
 from benchmarks.records import Record
 from benchmarks.results import NodeFacts
-from benchmarks.runner import Allocation, Client, Step, run_command, run_step, srun_command
+from benchmarks.runner import Allocation, Client, Step, local_command, run_command, run_step, srun_command
 
 SUITE = "probe"
 PROGRAMS = ("mpi_hello", "mpi_latency")
@@ -36,29 +37,37 @@ _LINE = re.compile(r"^(\d+): (/[^:]+):(.*)$")
 _LIMIT = 60.0
 
 
-def ask_nodes(client: Client, allocation: Allocation) -> tuple[tuple[NodeFacts, ...], tuple[str, ...]]:
+def ask_nodes(
+    client: Client, allocation: Allocation, image: str
+) -> tuple[tuple[NodeFacts, ...], tuple[str, ...]]:
     """The state of each node, and what a reader is to know about it.
 
     A node that does not answer has its name only: what is measured does not depend on this.
     """
-    if allocation.launcher is not None:
-        _, stdout, _ = run_command(client, ("grep", "-sHm1", "-E", _WANTED, *_FILES.values()), limit=_LIMIT)
-        text = "".join(f"0: {line}\n" for line in stdout.splitlines())
-    else:
-        text = _ask_by_slurm(client, allocation)
-    found = read_nodes(text)
+    found = read_nodes(_read_files(client, allocation, None))
+    inside = read_nodes(_read_files(client, allocation, image))
     boots = Counter(facts.get("boot", host) for host, facts in found.items())
     machine = tuple(
         _node_facts(host, found.get(host, {}), boots[found.get(host, {}).get("boot", host)] or 1)
         for host in allocation.nodes
     )
+    machine = tuple(
+        replace(node, binding=(*node.binding, (CONTAINER, _processors(inside[node.host]))))
+        if "binding" in inside.get(node.host, {})
+        else node
+        for node in machine
+    )
     return machine, _notes(machine, found, allocation)
 
 
-def _ask_by_slurm(client: Client, allocation: Allocation) -> str:
+def _read_files(client: Client, allocation: Allocation, image: str | None) -> str:
+    """What grep says on each node, behind the number of its rank; nothing where an image has no grep."""
     count = len(allocation.nodes)
-    step = Step(count, count, None, ("grep", "-sHm1", "-E", _WANTED, *_FILES.values()), _LIMIT)
+    step = Step(count, count, image, ("grep", "-sHm1", "-E", _WANTED, *_FILES.values()), _LIMIT)
     # grep ends with 2 where a file is missing, as the governor is in a virtual machine.
+    if allocation.launcher is not None:
+        alone = local_command(client, replace(allocation, launcher=()), step)
+        return "".join(f"0: {line}\n" for line in run_command(client, alone, limit=_LIMIT)[1].splitlines())
     command = [word for word in srun_command(allocation, step) if word != "--kill-on-bad-exit=1"]
     command[1:1] = ["--label", "--kill-on-bad-exit=0"]
     return run_command(client, command, limit=_LIMIT)[1]
@@ -106,7 +115,7 @@ def ask_sides(
 def _node_facts(host: str, found: dict[str, str], sharing: int) -> NodeFacts:
     kilohertz = [found[name] for name in ("lowest", "highest") if found.get(name, "").isdigit()]
     memory = re.search(r"\d+", found.get("memory", ""))
-    allowed = found.get("binding", "").partition(":")[2].strip()
+    allowed = _processors(found)
     return NodeFacts(
         host,
         processors=max(1, _count(allowed) // sharing) if allowed else 0,
@@ -118,6 +127,11 @@ def _node_facts(host: str, found: dict[str, str], sharing: int) -> NodeFacts:
         load=found.get("load", "").partition(" ")[0],
         binding=((BARE, allowed),) if allowed else (),
     )
+
+
+def _processors(found: dict[str, str]) -> str:
+    """The list of those that a rank may use."""
+    return found.get("binding", "").partition(":")[2].strip()
 
 
 def _count(ranges: str) -> int:

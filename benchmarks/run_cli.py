@@ -188,7 +188,11 @@ def run(ctx: click.Context, /, **given: Any) -> None:
                 results, ending = run_bench(options, folder, progress)
             failed = results.failures or ending.failed
             code = 128 + stop.number if stop.number else FAILED if failed else 0
+    except BenchError:
+        folder.forget()
+        raise
     except Stopped as stopped:
+        folder.forget()
         click.echo(f"bareboat: {stopped} before anything was measured", err=True)
         raise SystemExit(128 + stopped.number) from None
     show(results, folder)

@@ -74,7 +74,7 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
     with _local(target, mpi, progress) if local else allocate_for(target, progress) as allocation:
         nodes = choose_nodes(sorted({1, target.nodes or len(allocation.nodes)}), allocation)
         require_inside(target, allocation, options.image, max(nodes))
-        machine, seen = probes.ask_nodes(client, allocation)
+        machine, seen = probes.ask_nodes(client, allocation, options.image)
         made = _make(options, client, allocation, mpi, folder=folder, progress=progress)
         ground = Ground(
             options.asked,

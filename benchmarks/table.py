@@ -24,10 +24,8 @@ def render_run(results: Results) -> Iterator[RenderableType]:
 
     done = sorted({len(row.bare) for row in results.rows}) or [0]
     rounds = f"{done[0]} to {done[-1]}" if done[0] != done[-1] else str(done[0])
-    table = Table(
-        title=f"bare against container, medians of {rounds} rounds, ratios with 95 % intervals",
-        title_justify="left",
-    )
+    yield Text(f"bare against container, medians of {rounds} rounds, ratios with 95 % intervals", "italic")
+    table = Table()
     table.add_column("metric", no_wrap=True)
     for name in ("bare", "container", "ratio"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -144,7 +144,8 @@ def test_ctrl_c_keeps_what_is_measured(
     out = home / "stopped"
     programs = site(osu_latency=f"sleep 1\n{GOOD}")
     options = ("--image", mpich, "--osu", programs, "--out", out, "--quick", "--suite=osu", "--nodes=1")
-    done = run(*options, "--rounds=50", "--warmup=0", before=("timeout", "--signal=INT", "60"))
+    stopped = ("timeout", "--preserve-status", "--signal=INT", "40")
+    done = run(*options, "--rounds=50", "--warmup=0", before=stopped)
     assert done.returncode == 128 + signal.SIGINT, done.stdout + done.stderr
     assert "ended early: stopped by SIGINT" in done.stdout
     assert f"go on: bareboat bench run --resume {out}" in done.stdout

@@ -58,6 +58,18 @@ def test_a_directory_with_something_in_it_is_not_written_to(tmp_path: Path) -> N
     assert error.value.hint == f"name another directory, or go on with it: --resume {tmp_path}"
 
 
+def test_a_measurement_that_did_not_begin_leaves_nothing(folder: Folder) -> None:
+    (folder.path / "programs").mkdir()
+    folder.forget()
+    assert not folder.path.exists()
+
+
+def test_one_that_began_is_not_forgotten(folder: Folder) -> None:
+    folder.keep(bench_kept(bench_case("a")))
+    folder.forget()
+    assert folder.kept() == bench_kept(bench_case("a"))
+
+
 def test_a_place_where_none_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchError, match=r"the results cannot be put into .*: Not a directory"):
