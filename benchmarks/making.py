@@ -22,6 +22,7 @@ _LIMIT = 300.0
 """Seconds for one compilation."""
 _USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
 _ABOVE = 4
+_OF = {side: f"compiler of {side}" for side in (BARE, CONTAINER)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +122,10 @@ def make_programs(
     by_image, why = _make_in_image(mpi, names, directory, client=client, allocation=allocation, image=image)
     if by_image:
         programs |= {(CONTAINER, name): str(folders[CONTAINER] / name) for name in called}
-        return Made(programs, ((BARE, by_host), (CONTAINER, f"{by_image} of the image")))
+        return Made(programs, ((_OF[BARE], by_host), (_OF[CONTAINER], f"{by_image} of the image")))
     programs |= {(CONTAINER, name): programs[BARE, name] for name in called}
     note = f"the container runs the programs that were compiled on the host: {why}"
-    return Made(programs, ((BARE, by_host), (CONTAINER, by_host)), (note,))
+    return Made(programs, ((_OF[BARE], by_host), (_OF[CONTAINER], by_host)), (note,))
 
 
 def _make_in_image(

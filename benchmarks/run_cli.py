@@ -240,6 +240,18 @@ def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, A
     return folder, {**given, **{name: value for name, value in before.items() if name not in named}}
 
 
+def _repeating(words: list[str]) -> tuple[str, ...]:
+    """The command without the place of its results, which is taken."""
+    kept: list[str] = []
+    rest = iter(words[1:])
+    for word in rest:
+        if word in {"--out", "--resume"}:
+            next(rest, None)
+        elif not word.startswith(("--out=", "--resume=")):
+            kept.append(word)
+    return ("bareboat", *kept)
+
+
 def _plain(value: Any) -> Any:
     """As JSON gives it back."""
     return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
@@ -293,5 +305,6 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         prefix=os.path.abspath(given["host_mpi"]) if given["host_mpi"] else None,  # noqa: PTH100
         mpi=given["mpi"],
         local=given["local"],
+        command=_repeating(sys.argv),
         words={**kept, "image": image},
     )

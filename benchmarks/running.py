@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from benchmarks.programs import compile_plain, source_of
 from benchmarks.progress import Progress
 from benchmarks.report import to_json
 from benchmarks.results import Failure, NodeFacts, Results
-from benchmarks.runner import Allocation, Client, Output, Step, job_state, run_step
+from benchmarks.runner import Allocation, Client, Output, Step, job_state, run_command, run_step
 from benchmarks.suites import get_suite
 from benchmarks.suites.common import (
     Target,
@@ -41,7 +42,8 @@ class RunOptions:
 
     suites: names; seconds: budget of time, None: all rounds; prefix: of the host's MPI, None: it is searched;
     mpi: srun's --mpi, None: what the host's MPI speaks; local: without Slurm, even if it is there; words: all
-    of that as the command line names it, by which a measurement that goes on is known as the same.
+    of that as the command line names it, by which a measurement that goes on is known as the same; command: what
+    repeats it.
     """
 
     target: Target
@@ -53,6 +55,7 @@ class RunOptions:
     mpi: str | None = None
     local: bool = False
     words: Mapping[str, Any] | None = None
+    command: tuple[str, ...] = ()
 
 
 def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[Results, Ending]:
@@ -90,7 +93,8 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
             make_setting(target, options.image, allocation),
             started=time.time(),
             machine=machine,
-            versions=made.compilers,
+            versions=(*_versions(client, local=local), *made.compilers),
+            command=options.command,
         )
         notes = (*made.notes, *seen, *notes, *_crowded(cases, machine), *((NOTE,) if local else ()))
         kept = Kept(setting, options.words or {}, tuple(map(outline, cases)), failures=failures, notes=notes)
@@ -140,6 +144,16 @@ def _find_mpi(options: RunOptions, progress: Progress) -> Mpi | None:
             raise
         progress.note(f"MPI is not measured: {error}")
         return None
+
+
+def _versions(client: Client, *, local: bool) -> tuple[tuple[str, str], ...]:
+    """Of bareboat and of Slurm, as they name themselves."""
+    said = "" if local else run_command(client, ("srun", "--version"), limit=60.0)[1].strip()
+    slurm = (("Slurm", said.removeprefix("slurm ")),) if said else ()
+    try:
+        return ("bareboat", version("bareboat")), *slurm
+    except PackageNotFoundError:  # run out of its source tree
+        return slurm
 
 
 def _crowded(cases: Sequence[Case], machine: Sequence[NodeFacts]) -> tuple[str, ...]:
@@ -257,7 +271,12 @@ def _joined(before: Kept, now: Kept) -> Kept:
             hint="the nodes, the image, the programs or bareboat have changed: measure into a new directory",
         )
     jobs = dict.fromkeys((*before.setting.job_id.split(", "), now.setting.job_id))
-    setting = replace(now.setting, started=before.setting.started, job_id=", ".join(jobs))
+    setting = replace(
+        now.setting,
+        started=before.setting.started,
+        command=before.setting.command,
+        job_id=", ".join(jobs),
+    )
     return replace(now, setting=setting, notes=tuple(dict.fromkeys((*before.notes, *now.notes))))
 
 

@@ -92,7 +92,11 @@ def _facts(results: Results) -> Iterator[str]:
             *(f"{side}: bound to {processors}" for side, processors in node.binding),
         ]
         yield f"{node.host}: {', '.join(part for part in parts if part)}"
-    compilers = ", ".join(f"{side} compiled by {name}" for side, name in setting.versions)
-    yield f"image {setting.image}; job {setting.job_id}; seed {setting.seed}" + (
-        f"; {compilers}" if compilers else ""
+    yield "; ".join(
+        (
+            f"image {setting.image}",
+            f"job {setting.job_id}",
+            f"seed {setting.seed}",
+            *(f"{name} {value}" for name, value in setting.versions),
+        )
     )

@@ -104,6 +104,6 @@ def test_an_image_with_a_compiler_makes_its_own_programs(tmp_path: Path) -> None
     done = run("--image", "/", "--out", out, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     results = from_json((out / "results.json").read_text())
-    assert dict(results.setting.versions)["container"].endswith(" of the image")
+    assert dict(results.setting.versions)["compiler of container"].endswith(" of the image")
     assert not any("were compiled on the host" in note for note in results.notes)
     assert (out / "programs" / "container" / "npb_is").exists()

@@ -120,6 +120,9 @@ def test_three_suites_go_into_one_directory_and_on(run: BenchRun, mpich: Path, h
     assert transports["between nodes", "bare"] == transports["between nodes", "container"]
     assert transports["between nodes", "bare"] == "network interfaces (TCP)"
     assert transports["inside a node", "container"] == "shared memory; cross-memory attach ok"
+    assert first.setting.command[:3] == ("bareboat", "bench", "run")
+    assert "--out" not in first.setting.command
+    assert {name for name, _ in first.setting.versions} >= {"bareboat", "Slurm", "compiler of bare"}
     assert [node.host for node in first.setting.machine] == ["n1", "n2"]
     assert all(node.binding and node.kernel for node in first.setting.machine)
 
