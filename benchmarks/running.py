@@ -42,8 +42,8 @@ class RunOptions:
 
     suites: names; seconds: budget of time, None: all rounds; prefix: of the host's MPI, None: it is searched;
     mpi: srun's --mpi, None: what the host's MPI speaks; local: without Slurm, even if it is there; words: all
-    of that as the command line names it, by which a measurement that goes on is known as the same; command: what
-    repeats it.
+    of that as the command line names it, by which a measurement that goes on is known as the same; command:
+    what repeats it.
     """
 
     target: Target
