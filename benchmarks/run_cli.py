@@ -19,6 +19,7 @@ FAILED = 125
 SUITES = "launch,osu,npb,io"
 _ROUNDS = {"quick": 15, "normal": 15, "full": 30}
 _LIMITS = {"quick": 30.0, "normal": 300.0, "full": 3600.0}
+_MINUTES = {"quick": 30, "normal": 120, "full": 720}
 _QUICK_MINUTES = 7.0
 """Of measuring; with compilation, allocation and the last round that makes less than ten."""
 
@@ -146,10 +147,8 @@ def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
 )
 @click.option(
     "--minutes",
-    default=60,
-    show_default=True,
     type=click.IntRange(min=1),
-    help="Time limit of the allocation.",
+    help="Time limit of the allocation (120; quick 30, full 720).",
 )
 @click.option("--local", is_flag=True, help="On this machine alone, without Slurm (as where there is none).")
 @click.option(
@@ -281,7 +280,7 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         warmup=given["warmup"],
         seed=given["seed"],
         limit=given["limit"] or _LIMITS[level],
-        minutes=given["minutes"],
+        minutes=given["minutes"] or _MINUTES[level],
         wait=given["wait"],
         opener=ctx.obj or open_directory,
     )
