@@ -112,12 +112,13 @@ def run_cases(
             if not tally.runs(case, turn.side):
                 continue
             record = _run(case, turn, session, start)
+            if record.error:
+                # What failed with its allocation says nothing of the program, and is run anew.
+                check()
             keep(record)
             if tally.note(record):
                 why = record.error.partition("\n")[0]
                 progress.note(f"{case.suite}: {case.key}, {turn.side} is set aside: {why}")
-            if record.error:
-                check()
     except Stopped as stopped:
         return Ending(str(stopped), failed=True)
     except BenchError as error:
