@@ -60,11 +60,16 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _clean_session() -> Iterator[None]:
-    """Fail the run where a fixture that is shared between tests has left something."""
+def _clean_session(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the run where a fixture that is shared between tests has left something.
+
+    pytest tells that as an error of the run's last test.  A run without tests that make what others see
+    answers for its own processes alone, and not for what others make on this machine meanwhile.
+    """
+    shared = any(item.path.parent.name in _GUARDED for item in request.session.items)
     before = leftovers.take()
     yield
-    _fail_for(leftovers.left_behind(before, settle=leftovers.SETTLE))
+    _fail_for(leftovers.left_behind(before, settle=leftovers.SETTLE, shared=shared))
 
 
 @pytest.fixture(autouse=True)

@@ -102,7 +102,7 @@ def _build_image(recipe: Recipe, directory: Path, progress: Progress) -> Path:
     if os.geteuid() != 0:
         raise SlurmError(
             f"the test image {recipe.name} is not in {cache_directory()}, and only root can build it",
-            hint="run `bareboat testbed image` as root once",
+            hint="do the same as root once: what is built stays in the cache for everybody",
         )
     if shutil.which("mmdebstrap") is None:
         raise SlurmError(

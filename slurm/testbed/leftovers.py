@@ -108,14 +108,18 @@ def end_descendants() -> None:
         time.sleep(_POLL / 10)
 
 
-def left_behind(before: Snapshot, *, settle: float = SETTLE) -> tuple[str, ...]:
-    """Descriptions of what came after ``before`` and is still there ``settle`` seconds from now, sorted."""
+def left_behind(before: Snapshot, *, settle: float = SETTLE, shared: bool = True) -> tuple[str, ...]:
+    """Descriptions of what came after ``before`` and is still there ``settle`` seconds from now, sorted.
+
+    Without ``shared``, only this process's descendants count: all the rest may be other people's.
+    """
     deadline = time.monotonic() + settle
     while True:
         after = take()
         new = [
             thing
             for field in fields(Snapshot)
+            if shared or field.name == "processes"
             for thing in getattr(after, field.name) - getattr(before, field.name)
         ]
         if not new or time.monotonic() > deadline:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOP = Path(__file__).parents[2]
 REFUSAL = "nothing may be skipped; mark it optin, or give it what it lacks: Skipped: "
 
@@ -61,7 +63,8 @@ def test_the_time_limit_is_the_tests_and_not_that_of_an_image_built_first(tmp_pa
     assert "timeout: 300.0s\ntimeout method: signal\ntimeout func_only: True\n" in done.stdout
 
 
-def test_a_test_that_leaves_a_process_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["slurm", "unit"])
+def test_a_test_that_leaves_a_process_fails(tmp_path: Path, folder: str) -> None:
     text = """
 import subprocess
 from slurm.testbed import leftovers
@@ -69,10 +72,30 @@ leftovers.SETTLE = 0.1
 def test_it():
     subprocess.Popen(['sleep', '60'])
 """
-    done = outcome_of(tmp_path, text, folder="slurm")
+    done = outcome_of(tmp_path, text, folder=folder)
     found = re.search(r"process (\d+) \(sleep, started at \d+\)", done.stdout)
     assert found
     os.kill(int(found[1]), signal.SIGKILL)
     assert done.returncode == 1
     assert "left behind:" in done.stdout
     assert "1 passed, 1 error" in done.stdout
+
+
+@pytest.mark.parametrize(("folder", "end"), [("slurm", "1 passed, 1 error"), ("unit", "1 passed in")])
+def test_what_strangers_make_meanwhile_is_not_for_a_run_that_makes_nothing_like_it(
+    tmp_path: Path, folder: str, end: str
+) -> None:
+    # Under a name that other runs on this machine take for one with an owner.
+    stranger = f"/var/tmp/bareboat-test-{os.getpid()}-{folder}"
+    text = f"""
+import pathlib
+from slurm.testbed import leftovers
+leftovers.SETTLE = 0.1
+leftovers._OWNED = leftovers.re.compile("none")
+def test_it():
+    pathlib.Path({stranger!r}).touch()
+"""
+    done = outcome_of(tmp_path, text, folder=folder)
+    Path(stranger).unlink()
+    assert end in done.stdout
+    assert (stranger in done.stdout) == (folder == "slurm")

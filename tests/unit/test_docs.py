@@ -244,6 +244,48 @@ def c_texts(path: Path) -> Iterator[str]:
         yield from re.split(r"%[.*0-9]*[a-z]", "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match[0])))
 
 
+def source_texts() -> Iterator[str]:
+    """Every string of the sources."""
+    for room in SOURCES:
+        for path in sorted((TOP / room).rglob("*.[pch]*")):
+            if path.suffix == ".py":
+                yield from python_texts(path)
+            elif path.suffix in {".c", ".h"}:
+                yield from c_texts(path)
+
+
+def named_commands(text: str) -> Iterator[tuple[str, ...]]:
+    """What a text calls a command of ours: in backticks, below a path, or by a group's name."""
+    groups = {path[1] for path in COMMANDS if len(path) > 2}
+    for match in re.finditer(r"(`|/)?\bbareboat ([a-z]+)(?:\s+([a-z]+))?", text):
+        mark, first, second = match.groups()
+        if first in groups:
+            yield (first, second) if second else (first,)
+        elif mark:
+            yield (first,)
+
+
+def test_commands_that_messages_name_are_there() -> None:
+    named = {words for text in source_texts() for words in named_commands(text)}
+    assert {("slurm", "status"), ("testbed", "up"), ("bench", "run"), ("abi", "check"), ("plan",)} <= named
+    assert {" ".join(words) for words in named if ("bareboat", *words) not in COMMANDS} == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("run `bareboat testbed image` as root once", [("testbed", "image")]),
+        ("is there one? `bareboat nothing`", [("nothing",)]),
+        ("see: bareboat slurm status --nodes", [("slurm", "status")]),
+        ('eval "$(bareboat testbed env --name x)"', [("testbed", "env")]),
+        ("/opt/bin/bareboat plan IMG", [("plan",)]),
+        ("bareboat cannot be installed there", []),
+    ],
+)
+def test_what_counts_as_a_command_in_a_message(text: str, named: list[tuple[str, ...]]) -> None:
+    assert list(named_commands(text)) == named
+
+
 @pytest.mark.parametrize(
     ("name", "heading"), [("user.md", "## When it does not work"), ("site.md", "## Troubleshooting")]
 )
@@ -251,9 +293,7 @@ def test_messages_in_the_tables_of_troubles_are_those_of_the_program(name: str, 
     table = (DOCS / name).read_text().partition(heading)[2]
     rows = re.findall(r"^\| `([^`]+)` \|", table, flags=re.MULTILINE)
     assert rows
-    paths = [path for room in SOURCES for path in sorted((TOP / room).rglob("*.[pch]*"))]
-    texts = [text for path in paths if path.suffix == ".py" for text in python_texts(path)]
-    texts += [text for path in paths if path.suffix in {".c", ".h"} for text in c_texts(path)]
+    texts = tuple(source_texts())
     # "…" stands for what differs.  What is between has to be in one string, less the marks that join strings.
     pieces = {piece.strip(" :;,()") for row in rows for piece in row.split("…")}
     unknown = {piece for piece in pieces if len(piece) > 5 and not any(piece in text for text in texts)}

@@ -245,7 +245,7 @@ def without_root() -> Iterator[None]:
         (
             0o777,
             "the test image one is not in {cache}, and only root can build it",
-            "run `bareboat testbed image` as root once",
+            "do the same as root once: what is built stays in the cache for everybody",
         ),
         (
             0o700,
