@@ -20,6 +20,8 @@ from benchmarks.stats import Outcome, Verdict, compare, correct, judge, sign_ran
 PROBE = "probe"
 """The suite whose records say what each side uses, where a program does not say it itself."""
 
+_UNKNOWN = "a library that it did not name"
+
 FigureKey = tuple[str, int | None]
 """Column and message size."""
 
@@ -62,7 +64,7 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
         sides=tuple(facts),
         commands=kept.commands,
         failures=(*kept.failures, *_set_aside(counted)),
-        notes=(*kept.notes, *_notes(counted)),
+        notes=(*kept.notes, *_unknown(records), *_notes(counted)),
         stopped=stopped,
     )
 
@@ -162,6 +164,16 @@ def _probes(records: Iterable[Record]) -> dict[tuple[str, int], list[Facts]]:
     return found
 
 
+def _unknown(records: Iterable[Record]) -> Iterable[str]:
+    """Say what could not be asked: then no difference between the sides would be seen."""
+    for record in records:
+        if record.suite == PROBE and record.error:
+            yield (
+                f"what {record.side} uses {_place(int(record.case))} is not known: "
+                f"{record.error.partition(chr(10))[0]}"
+            )
+
+
 def _used(
     records: Iterable[Record], probes: Mapping[tuple[str, int], Sequence[Facts]], one: Outline, side: str
 ) -> Facts:
@@ -172,7 +184,10 @@ def _used(
 
     def of(name: str) -> str:
         said = {value for record in records if (value := getattr(record.facts, name))}
-        return one_of(said or {getattr(facts, name) for facts in seen} - {""})
+        asked = {getattr(facts, name) for facts in seen} - {""}
+        # A program's counters do not tell whether ranks could read each other's memory; the probe asked.
+        same = {value.partition(";")[0] for value in asked} == said
+        return one_of(asked if same or not said else said)
 
     return Facts(of("library"), of("digest"), of("transport"))
 
@@ -181,7 +196,7 @@ def _difference(bare: Facts, other: Facts, side: str) -> str:
     """Say why two sides must not be compared, or ""."""
     name = "the container" if side == Side.CONTAINER else side
     if bare.library != other.library:
-        return f"bare used {bare.library or 'no MPI'}, {name} {other.library or 'no MPI'}"
+        return f"bare used {bare.library or _UNKNOWN}, {name} {other.library or _UNKNOWN}"
     if bare.digest != other.digest:
         return f"two builds of {bare.library}"
     if bare.transport != other.transport:

@@ -6,11 +6,13 @@ A suite never starts a process.  It says what is to be run, and how the output o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from benchmarks.errors import BenchError
 from benchmarks.results import Failure
 from benchmarks.runner import Output
 from benchmarks.stats import Better
@@ -43,7 +45,8 @@ class Figure:
     """One number of one run.
 
     key: which of the run's columns it is ("latency", "overlap"), the same in each run; message_bytes: the
-    row it stands in, None where the program has no sizes.  A value is finite and above 0.
+    row it stands in, None where the program has no sizes.
+    Raises BenchError for a value that is not finite and above 0, of which there is no ratio.
     """
 
     key: str
@@ -51,6 +54,10 @@ class Figure:
     unit: str
     better: Better
     message_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and self.value > 0):
+            raise BenchError(f"{self.key} is {self.value}: only values above 0 can be compared")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,8 @@ class Case:
     the suite; ranks: of the whole step; commands: by side, with `BARE` among them; parse: reads the output of
     one run (that ended with code 0) and raises BenchError for anything that is not a good result: a wrong
     verification, a missing size, garbage; mpi: it is an MPI program, whose library and transport matter;
-    whole: its end belongs to what is measured, so that a run that hangs after its result has none.
+    whole: its end belongs to what is measured, or its output does not show that it is all, so that a run that
+    hangs has no result.
     """
 
     suite: str

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.cases import Facts, Figure
 from benchmarks.errors import BenchError
 from benchmarks.stats import Better
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("session", "round"), int),
+    **dict.fromkeys(("suite", "case", "side", "error", "hint"), str),
+    **dict.fromkeys(("started", "seconds"), (int, float)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +60,19 @@ def read_lines(text: str, *, where: str) -> tuple[Record, ...]:
     for number, line in enumerate(lines[:-1], 1):
         try:
             found.append(_record(json.loads(line)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (BenchError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            name = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
             raise BenchError(
-                f"line {number} of {where} is damaged: {type(error).__name__}: {error}",
+                f"line {number} of {where} is damaged: {name}{error}",
                 hint="take that line out, or measure anew into another directory",
             ) from error
     return tuple(found)
 
 
 def _record(data: dict[str, Any]) -> Record:
+    for name, kinds in _KINDS.items():
+        if isinstance(data[name], bool) or not isinstance(data[name], kinds):
+            raise TypeError(f"{name} is {data[name]!r}")
     figures = tuple(Figure(**{**item, "better": Better(item["better"])}) for item in data["figures"])
     return Record(
         **{**data, "figures": figures, "facts": Facts(**data["facts"]), "notes": tuple(data["notes"])}

@@ -20,7 +20,7 @@ from benchmarks.cases import (
     Reading,
 )
 from benchmarks.osu import find_traffic
-from benchmarks.osu_output import parse_osu
+from benchmarks.osu_output import OsuGarbled, parse_osu
 from benchmarks.runner import Output
 from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, PYTHON, OsuProgram, find_osu
 
@@ -45,6 +45,8 @@ def offer(ground: Ground) -> Offer:
     chosen = _chosen(ground.asked)
     commands: dict[str, dict[str, Command]]
     notes: tuple[str, ...] = ()
+    # A table that a hang cut off is one, too; only the facts behind ours show that it came to its end.
+    own = ground.asked.osu is None
     if ground.asked.osu:
         commands = _of_site(ground, *ground.asked.osu)
         missing = [program.name for program in chosen if program.name not in commands]
@@ -59,7 +61,11 @@ def offer(ground: Ground) -> Offer:
             for program in chosen
         }
     cases = tuple(
-        Case(NAME, program.name, nodes, ranks, commands[program.name], make_reader(program))
+        Case(
+            *(NAME, program.name, nodes, ranks, commands[program.name]),
+            make_reader(program, facts=own),
+            whole=not own,
+        )
         for program in chosen
         if program.name in commands
         for nodes in ground.nodes
@@ -68,20 +74,25 @@ def offer(ground: Ground) -> Offer:
     return Offer(cases, notes=notes)
 
 
-def make_reader(program: OsuProgram) -> Callable[[Output], Reading]:
-    """What reads a run of a program: its main column, and what it says of library and transport.  Pure."""
+def make_reader(program: OsuProgram, *, facts: bool = False) -> Callable[[Output], Reading]:
+    """What reads a run of a program: its main column, and what it says of library and transport.  Pure.
+
+    facts: the program was asked for them, and prints them when its table is whole.
+    """
 
     def read(output: Output) -> Reading:
         found = parse_osu(output.stdout, output.stderr)
+        if facts and "library" not in found.facts:
+            raise OsuGarbled(
+                f"the output of {program.name} ends before the facts behind its table: it was cut off"
+            )
         metric = program.metric
         figures = tuple(
             Figure(metric.column, value, metric.unit, metric.better, size)
             for size, value in found.tables[0].column(metric.column).items()
         )
-        facts = Facts(
-            found.facts.get("library", ""), found.facts.get("library digest", ""), find_traffic(output.stdout)
-        )
-        return Reading(figures, facts)
+        library, digest = (found.facts.get(name, "") for name in ("library", "library digest"))
+        return Reading(figures, Facts(library, digest, find_traffic(output.stdout)))
 
     return read
 

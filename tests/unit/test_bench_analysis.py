@@ -136,3 +136,21 @@ def test_a_measurement_that_was_killed_is_read_from_what_it_kept(tmp_path: Path)
 
 def test_sizes_for_people() -> None:
     assert [format_bytes(size) for size in (8, 1024, 1536, 1 << 20)] == ["8 B", "1 KiB", "1536 B", "1 MiB"]
+
+
+def test_what_a_side_uses_is_not_known_where_its_probe_failed() -> None:
+    broken = Record(0, -1, "probe", "2", CONTAINER, 1.0, 0.1, error="srun failed\n  at length")
+    results = analyse(bench_kept(A), (broken, *SLOW))
+    assert results.notes == ("what container uses between nodes is not known: srun failed",)
+
+
+def test_a_refused_attach_is_another_transport_where_a_program_counts_for_itself() -> None:
+    probes = [
+        probe(side, 1, Facts("MPICH 4", "abc", f"shared memory; cross-memory attach {attach}"))
+        for side, attach in ((BARE, "ok"), (CONTAINER, "failed errno 1"))
+    ]
+    (row,) = analyse(bench_kept(A), (*probes, *SLOW)).rows
+    assert str(row.verdict) == (
+        "not compared: bare went by shared memory; cross-memory attach ok, "
+        "the container by shared memory; cross-memory attach failed errno 1"
+    )

@@ -181,3 +181,11 @@ def test_rounds_of_two_sessions_are_not_joined(cut: int) -> None:
     sides = [BARE, CONTAINER]
     records = [bench_record(0, sides[cut], 1.0), bench_record(0, sides[1 - cut], 1.0, session=1)]
     assert complete_rounds(records, lambda _: (BARE, CONTAINER)) == {}
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "nan", "1e999"])
+def test_a_figure_of_which_there_is_no_ratio_is_a_failed_run(said: str) -> None:
+    machine = Machine({("a", CONTAINER, 1): said})
+    machine.go(A)
+    (failed,) = [record for record in machine.kept if record.error]
+    assert "only values above 0 can be compared" in failed.error

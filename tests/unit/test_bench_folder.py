@@ -10,6 +10,7 @@ from bench_cases import bench_case, bench_kept, bench_record
 from benchmarks.cases import BARE, CONTAINER
 from benchmarks.errors import BenchError
 from benchmarks.folder import ROUNDS, SETTING, Folder
+from benchmarks.records import to_line
 
 RECORDS = (bench_record(-1, BARE, 1.5), bench_record(0, CONTAINER, None))
 
@@ -47,7 +48,7 @@ def test_a_line_that_a_crash_cut_off_is_taken_away(folder: Folder) -> None:
 
 def test_a_damaged_line_is_named(folder: Folder) -> None:
     (folder.path / ROUNDS).write_text('{"session": 0}\n')
-    with pytest.raises(BenchError, match=r"line 1 of .*/rounds\.jsonl is damaged: KeyError: 'figures'"):
+    with pytest.raises(BenchError, match=r"line 1 of .*/rounds\.jsonl is damaged: KeyError: 'round'"):
         folder.records()
 
 
@@ -94,3 +95,22 @@ def test_a_directory_of_something_else(tmp_path: Path) -> None:
     message = "is no directory of a measurement: setting.json: No such file or directory"
     with pytest.raises(BenchError, match=message):
         Folder(tmp_path).kept()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('"value":1.5', '"value":0', "time is 0: only values above 0 can be compared"),
+        ('"value":1.5', '"value":NaN', "time is nan"),
+        ('"value":1.5', '"value":"1"', "TypeError"),
+        ('"round":-1', '"round":"-1"', "TypeError: round is '-1'"),
+        ('"suite":"osu"', '"suite":["osu"]', r"TypeError: suite is \['osu'\]"),
+        ('"session":0', '"session":true', "TypeError: session is True"),
+    ],
+)
+def test_a_line_with_a_value_that_is_none(folder: Folder, old: str, new: str, why: str) -> None:
+    line = to_line(RECORDS[0])
+    assert old in line
+    (folder.path / ROUNDS).write_text(line.replace(old, new))
+    with pytest.raises(BenchError, match=rf"line 1 of .*/rounds\.jsonl is damaged: {why}"):
+        folder.records()
