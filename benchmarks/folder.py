@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ ROUNDS = "rounds.jsonl"
 RESULTS = "results.json"
 PAGE = "report.html"
 TABLE = "results.csv"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Folder:
         made = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
-            full = any(path.iterdir())
+            full = any(item.name != _LOCK for item in path.iterdir())
         except OSError as error:
             raise BenchError(
                 f"the results cannot be put into {path}: {error.strerror}",
@@ -84,9 +87,40 @@ class Folder:
             )
         return cls(path, made=made)
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other measurements out of it.
+
+        Raises BenchError where one is in it.
+        """
+        try:
+            # Not with O_EXCL: it stays behind, and says nothing by being there.
+            number = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            raise BenchError(f"{self.path} cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(number)
+            raise BenchError(
+                f"another measurement is writing to {self.path}",
+                hint="wait until it ends, or name another directory",
+            ) from error
+        except OSError:  # a file system that has no locks
+            pass
+        try:
+            yield
+        finally:
+            os.close(number)
+
     def keep(self, kept: Kept) -> None:
         """Write ``setting.json``, whole or not at all."""
-        self._replace(SETTING, json.dumps({"schema": SCHEMA, **asdict(kept)}, indent=1) + "\n")
+        write_whole(self.path / SETTING, json.dumps({"schema": SCHEMA, **asdict(kept)}, indent=1) + "\n")
+
+    def drop_results(self) -> None:
+        """Take away what is made from the others: it does not hold what is measured from now on."""
+        for name in (RESULTS, PAGE, TABLE):
+            (self.path / name).unlink(missing_ok=True)
 
     def kept(self) -> Kept:
         """Read ``setting.json``.  Raises BenchError where there is none, or of another version."""
@@ -100,13 +134,13 @@ class Folder:
                 )
             return Kept(
                 setting=setting_from(data["setting"]),
-                asked=data["asked"],
+                asked=dict(data["asked"]),
                 outlines=tuple(Outline(**{**one, "sides": tuple(one["sides"])}) for one in data["outlines"]),
                 commands=tuple(SideCommand(**one) for one in data["commands"]),
                 failures=tuple(Failure(**one) for one in data["failures"]),
                 notes=tuple(data["notes"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise BenchError(f"{self.path / SETTING} is damaged: {type(error).__name__}: {error}") from error
 
     def records(self) -> tuple[Record, ...]:
@@ -120,36 +154,57 @@ class Folder:
 
     def write(self, name: str, text: str) -> Path:
         """Write a file that is made from the others, whole or not at all; its path."""
-        self._replace(name, text)
+        write_whole(self.path / name, text)
         return self.path / name
+
+    @property
+    def begun(self) -> bool:
+        """Is there something to go on with?"""
+        return (self.path / SETTING).exists()
 
     def forget(self) -> None:
         """Take the directory away, with what was compiled, where no measurement has begun in it."""
-        if (self.path / SETTING).exists():
+        if self.begun:
             return
         shutil.rmtree(self.path / "programs", ignore_errors=True)
+        (self.path / _LOCK).unlink(missing_ok=True)
         if self._made:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _read(self, name: str) -> str:
         try:
-            return (self.path / name).read_text()
+            return (self.path / name).read_text(encoding="utf-8")
         except OSError as error:
             raise BenchError(
                 f"{self.path} is no directory of a measurement: {name}: {error.strerror}",
                 hint="name one that `bareboat bench run` has made",
             ) from error
+        except UnicodeDecodeError as error:
+            raise BenchError(f"{self.path / name} is damaged: it is not text") from error
 
-    def _replace(self, name: str, text: str) -> None:
-        fresh = self.path / f".{name}.new"
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all; one that is there, a link too, is replaced.
+
+    Names that are no UTF-8 are written as escapes.  Raises BenchError where it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        fresh.unlink(missing_ok=True)
         try:
-            with fresh.open("w") as file:
+            with fresh.open("x", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            fresh.replace(self.path / name)
-        except OSError as error:
-            raise BenchError(f"{self.path / name} cannot be written: {error.strerror}") from error
+            fresh.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise BenchError(
+            f"{path} cannot be written: {error.strerror}", hint="look at its directory, and for room there"
+        ) from error
 
 
 class Rounds:
@@ -157,10 +212,11 @@ class Rounds:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = path.open("ab+")
+            self._file = path.open("ab+", buffering=0)  # so that closing it has nothing left to write
             self._file.seek(0)
             content = self._file.read()
-            self._file.truncate(content.rfind(b"\n") + 1)
+            self._end = content.rfind(b"\n") + 1
+            self._file.truncate(self._end)
         except OSError as error:
             raise BenchError(f"{path} cannot be written: {error.strerror}") from error
         self._path = path
@@ -174,8 +230,13 @@ class Rounds:
     def add(self, record: Record) -> None:
         """Add a run, and return when it is on the disk.  Raises BenchError when it cannot be written."""
         try:
-            self._file.write(to_line(record).encode())
-            self._file.flush()
+            line = to_line(record).encode()
+            left = memoryview(line)
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
+            self._end += len(line)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._end)
             raise BenchError(f"{self._path} cannot be written: {error.strerror}") from error

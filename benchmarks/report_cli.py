@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.errors import BenchError
-from benchmarks.folder import PAGE, TABLE
+from benchmarks.folder import PAGE, TABLE, write_whole
 
 
 @click.command("report")
@@ -34,11 +34,8 @@ def report(*, results: Path, out: Path | None) -> None:
         )
     target = out or (results if results.is_dir() else results.parent)
     for name, text in ((PAGE, to_html(found)), (TABLE, to_csv(found))):
-        path = target / name
         try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise BenchError(
-                f"{path} cannot be written: {error.strerror}", hint="name another directory with --out"
-            ) from error
-        click.echo(path)
+            write_whole(target / name, text)
+        except BenchError as error:
+            raise BenchError(str(error), hint="name another directory with --out") from error
+        click.echo(target / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -181,19 +182,21 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     folder, given = _folder(ctx, given)
     options = _options(ctx, given)
     code = 0
-    try:
-        with stop_on_signals() as stop:
-            with make_progress(Console(stderr=True)) as progress:
-                results, ending = run_bench(options, folder, progress)
-            failed = results.failures or ending.failed
-            code = 128 + stop.number if stop.number else FAILED if failed else 0
-    except BenchError:
-        folder.forget()
-        raise
-    except Stopped as stopped:
-        folder.forget()
-        click.echo(f"bareboat: {stopped} before anything was measured", err=True)
-        raise SystemExit(128 + stopped.number) from None
+    with folder.locked():
+        try:
+            with stop_on_signals() as stop:
+                with make_progress(Console(stderr=True)) as progress:
+                    results, ending = run_bench(options, folder, progress)
+                failed = results.failures or ending.failed or not results.rows
+                code = 128 + stop.number if stop.number else FAILED if failed else 0
+        except BenchError:
+            folder.forget()
+            raise
+        except Stopped as stopped:
+            folder.forget()
+            what = f"go on: {_go_on(folder)}" if folder.begun else "nothing was measured"
+            click.echo(f"bareboat: {stopped}; {what}", err=True)
+            raise SystemExit(128 + stopped.number) from None
     show(results, folder)
     raise SystemExit(code)
 
@@ -210,7 +213,11 @@ def show(results: Any, folder: Any) -> None:
         console.print(part, highlight=False)
     console.print(f"results: {folder.path}", highlight=False, soft_wrap=True)
     if results.stopped:
-        console.print(f"go on: bareboat bench run --resume {folder.path}", highlight=False, soft_wrap=True)
+        console.print(f"go on: {_go_on(folder)}", highlight=False, soft_wrap=True)
+
+
+def _go_on(folder: Any) -> str:
+    return shlex.join(("bareboat", "bench", "run", "--resume", str(folder.path)))
 
 
 def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

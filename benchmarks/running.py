@@ -101,6 +101,7 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
         if session:
             kept = _joined(folder.kept(), kept)
         folder.keep(kept)
+        folder.drop_results()
         with folder.open_rounds() as rounds:
             if mpi is not None:
                 for record in probes.ask_sides(
@@ -118,7 +119,11 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
                 progress=progress,
             )
     results = analyse(kept, folder.records(), stopped=ending.text)
-    write_results(results, folder)
+    try:
+        write_results(results, folder)
+    except BenchError as error:  # what was measured is shown all the same
+        progress.note(str(error))
+        ending = replace(ending, failed=True)
     return results, ending
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from bench_cases import bench_case, bench_kept, bench_record
 
 from benchmarks.cases import BARE, CONTAINER
 from benchmarks.errors import BenchError
-from benchmarks.folder import ROUNDS, SETTING, Folder
+from benchmarks.folder import PAGE, RESULTS, ROUNDS, SETTING, TABLE, Folder
 from benchmarks.records import to_line
 
 RECORDS = (bench_record(-1, BARE, 1.5), bench_record(0, CONTAINER, None))
@@ -114,3 +116,54 @@ def test_a_line_with_a_value_that_is_none(folder: Folder, old: str, new: str, wh
     (folder.path / ROUNDS).write_text(line.replace(old, new))
     with pytest.raises(BenchError, match=rf"line 1 of .*/rounds\.jsonl is damaged: {why}"):
         folder.records()
+
+
+def test_two_measurements_are_not_in_one_directory(folder: Folder) -> None:
+    message = f"another measurement is writing to {folder.path}"
+    with folder.locked(), pytest.raises(BenchError, match=message), Folder(folder.path).locked():
+        pass
+    with Folder.make(folder.path).locked():
+        pass
+
+
+def test_a_full_disk_cuts_no_line(folder: Folder) -> None:
+    folder.keep(bench_kept(bench_case("a")))
+    with folder.open_rounds() as rounds:
+        rounds.add(RECORDS[0])
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((folder.path / ROUNDS).stat().st_size + 10, hard))
+        try:
+            with pytest.raises(BenchError, match=r"rounds\.jsonl cannot be written: File too large"):
+                rounds.add(RECORDS[1])
+            with pytest.raises(BenchError, match=r"results\.json cannot be written: File too large"):
+                folder.write(RESULTS, "x" * 100_000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (folder.path / ROUNDS).read_text() == to_line(RECORDS[0])
+        rounds.add(RECORDS[1])
+    assert folder.records() == RECORDS
+    assert not list(folder.path.glob(".*.new"))
+
+
+def test_a_link_is_replaced_and_not_written_through(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    for name in (PAGE, f".{PAGE}.new"):
+        (folder.path / name).symlink_to(tmp_path / "mine")
+    folder.write(PAGE, "page of /images/\udcff")
+    assert (folder.path / PAGE).read_text() == "page of /images/\\udcff"
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("name", "read"), [(SETTING, Folder.kept), (ROUNDS, Folder.records)])
+def test_a_file_that_is_not_text(folder: Folder, name: str, read: Callable[[Folder], object]) -> None:
+    (folder.path / name).write_bytes(b"\xff\n")
+    with pytest.raises(BenchError, match=f"{name} is damaged: it is not text"):
+        read(folder)
+
+
+def test_old_results_do_not_outlive_new_rounds(folder: Folder) -> None:
+    folder.keep(bench_kept(bench_case("a")))
+    for name in (RESULTS, PAGE, TABLE):
+        folder.write(name, "old")
+    folder.drop_results()
+    assert [item.name for item in folder.path.iterdir()] == [SETTING]
