@@ -121,12 +121,33 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class AppMetric:
+    """A figure that a user's program prints: the last match of the pattern's one group."""
+
+    name: str
+    pattern: str
+    unit: str
+    better: Better
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A user's program, and where it is run; bare: the words of the bare side, () where they are the same."""
+
+    argv: tuple[str, ...]
+    directory: str
+    metrics: tuple[AppMetric, ...] = ()
+    bare: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What the user asked of the suites.
 
     osu and npb: directories of a site's own programs, bare and in the image ("" for the image: the bare
     side's are used there too), None: the built-in ones; forms: the same image in other forms, as (side,
-    path), for launches and for what reads from the image; only: titles of cases, (): all of the level.
+    path), for launches and for what reads from the image; only: titles of cases, (): all of the level; app:
+    the program of suite "app".
     """
 
     level: Level = Level.NORMAL
@@ -136,6 +157,7 @@ class Asked:
     npb: tuple[str, str] | None = None
     forms: tuple[tuple[str, str], ...] = ()
     only: tuple[str, ...] = ()
+    app: App | None = None
 
 
 @dataclass(frozen=True, slots=True)

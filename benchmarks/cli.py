@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from benchmarks.app_cli import app
 from benchmarks.compare_cli import compare
 from benchmarks.errors import BenchError
 from benchmarks.report_cli import report
@@ -270,3 +271,4 @@ def _run(suite: Callable[[Progress], Results], json_file: Path | None) -> None:
 bench.add_command(run)
 bench.add_command(compare)
 bench.add_command(report)
+bench.add_command(app)

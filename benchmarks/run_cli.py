@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,11 @@ def run(ctx: click.Context, /, **given: Any) -> None:
     Everything that is measured goes into a directory, from which --resume goes on.  Exit code: 0; 125 where
     something failed (the rows that are good are shown); 128 + signal where it was stopped.
     """
+    measure(ctx, given)
+
+
+def measure(ctx: click.Context, given: dict[str, Any]) -> None:
+    """Run a measurement with the options of `run`, show what it found, and exit."""
     from rich.console import Console
 
     from benchmarks.progress import make_progress
@@ -263,6 +269,16 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
 
 
+def _app(words: Mapping[str, Any]) -> Any:
+    """The program of `bench app`, from the words that its folder keeps."""
+    from benchmarks.cases import App
+    from benchmarks.suites.app import make_metric
+
+    units = tuple((name, unit) for name, unit in words["units"])
+    metrics = tuple(make_metric(pattern, tuple(words["higher"]), units) for pattern in words["metrics"])
+    return App(tuple(words["argv"]), words["directory"], metrics, tuple(words["bare"]))
+
+
 def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
     from benchmarks.cases import Asked, Language, Level
     from benchmarks.runner import Client
@@ -299,6 +315,7 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         npb=tuple(given["npb"]) if given["npb"] else None,
         only=tuple(given["only"]),
         forms=tuple((label, path) for label, path in given["forms"]),
+        app=_app(given["app"]) if given.get("app") else None,
     )
     image = os.path.abspath(given["image"])  # noqa: PTH100 (an image is a name; links in it stay)
     kept = {name: _plain(value) for name, value in given.items() if name not in {"resume", "out"}}

@@ -8,7 +8,7 @@ from typing import cast
 from benchmarks.cases import Suite
 from benchmarks.errors import BenchError
 
-SUITES = {"launch": "launches", "osu": "osu", "npb": "npb", "io": "io"}
+SUITES = {"launch": "launches", "osu": "osu", "npb": "npb", "io": "io", "app": "app"}
 """Names of suites, in the order in which they are shown, and their modules here."""
 
 
