@@ -252,7 +252,7 @@ def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, A
     return folder, {**given, **{name: value for name, value in before.items() if name not in named}}
 
 
-def _repeating(words: list[str]) -> tuple[str, ...]:
+def repeating(words: list[str]) -> tuple[str, ...]:
     """The command without the place of its results, which is taken."""
     kept: list[str] = []
     rest = iter(words[1:])
@@ -328,6 +328,6 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         prefix=os.path.abspath(given["host_mpi"]) if given["host_mpi"] else None,  # noqa: PTH100
         mpi=given["mpi"],
         local=given["local"],
-        command=_repeating(sys.argv),
+        command=repeating(sys.argv),
         words={**kept, "image": image},
     )
