@@ -17,6 +17,7 @@ from .programs import find_programs
 from .reads import Reads
 from .reasons import Code
 from .rootfs import RootView
+from .verdict import VerdictKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,13 @@ class Checked:
             kinds += [item.verdict.kind for item in self.programs.judged if item.verdict]
             first = self.judgements[0].verdict
             blocks.append("\n".join(report.programs_lines(self.programs, first)))
-            whole |= {"worst": report.worst(kinds), **report.programs_json(self.programs)}
-        return Answer("\n\n".join(blocks), whole, report.EXIT_CODES[report.worst(kinds)])
+            # Where no MPI program could be judged, only a refusal of the image says how they would run.
+            refused = {VerdictKind.TRANSLATED, VerdictKind.IMPOSSIBLE} & set(kinds)
+            known = refused or not self.programs.unjudged
+            worst = report.worst(kinds) if known else None
+            whole |= {"worst": worst, **report.programs_json(self.programs)}
+            return Answer("\n\n".join(blocks), whole, report.exit_code(worst))
+        return Answer("\n\n".join(blocks), whole, report.exit_code(report.worst(kinds)))
 
 
 def check_programs(view: RootView, judge: Judge, names: Sequence[str]) -> Checked:

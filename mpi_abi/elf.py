@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from .elffile import LONGEST, MOST_TEXT, ElfFile
 from .elftypes import Symbol
-from .errors import AbiError
+from .errors import unreadable
 from .filebytes import FileBytes
 
 _DT_HASH, _DT_SYMTAB, _DT_RELA, _DT_RELASZ, _DT_GNU_HASH = 4, 6, 7, 8, 0x6FFFFEF5
@@ -56,7 +56,7 @@ def open_as(kind: type[Kind], path: str, *, shown: str = "") -> Iterator[Kind]:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise AbiError(f"{name}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(name, error) from error
 
 
 class Elf(ElfFile):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from .elf import open_as, open_elf
 from .elfcode import ElfCode
 from .elftypes import ElfFacts, Symbol, machine_name
-from .errors import AbiError
+from .errors import unreadable
 from .files import read_start
 
 _MOST_NAMES, _MOST_OF_ONE, _MOST_PUBLIC = 300_000, 100_000, 5_000
@@ -127,4 +127,4 @@ def file_machine(host_path: str, *, shown: str = "") -> str | None:
     try:
         return machine_name(read_start(host_path, 64))
     except OSError as error:
-        raise AbiError(f"{shown or host_path}: cannot be read: {error.strerror}") from error
+        raise unreadable(shown or host_path, error) from error

@@ -55,7 +55,10 @@ class ElfFile:
         head = data[:64]
         machine = machine_name(head)
         if machine is None:
-            raise AbiError(f"{name}: not an ELF file")
+            raise AbiError(
+                f"{name}: not an ELF file",
+                hint="a program or library belongs there: install anew what it came with, or remove it",
+            )
         if head[4] != 2 or head[5] != 1:
             width = {1: "32-bit", 2: "64-bit"}.get(head[4], "unknown-width")
             order = {1: "little-endian", 2: "big-endian"}.get(head[5], "unknown-endian")
@@ -74,7 +77,10 @@ class ElfFile:
     # -- bytes -----------------------------------------------------------------------------------------------
 
     def _bad(self, what: str) -> AbiError:
-        return AbiError(f"{self._name}: damaged ELF file: {what}")
+        return AbiError(
+            f"{self._name}: damaged ELF file: {what}",
+            hint="put a whole copy in its place: install its package anew, or build the image anew",
+        )
 
     def _slice(self, offset: int, size: int, what: str) -> bytes:
         part = self._data[offset : offset + size] if offset + size <= len(self._data) else b""

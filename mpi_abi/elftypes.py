@@ -39,7 +39,7 @@ class ForeignElf(AbiError):
     """
 
     def __init__(self, text: str, machine: str, *, passed_over: bool) -> None:
-        super().__init__(text)
+        super().__init__(text, hint="use one that was built for this machine")
         self.machine = machine
         self.passed_over = passed_over
 

@@ -21,6 +21,7 @@ from .ldso import LdSo
 from .rootfs import RootView
 
 _CACHE = "/etc/ld.so.cache"
+_TAKEN = "put the library there that the loader looks for, or remove what it takes for one"
 _MOST_LOOKUPS = 200_000
 """Of places that are looked at for one program: names and directories of damaged files multiply."""
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
@@ -162,7 +163,7 @@ class Loader:
         if real is None or host is None:
             return None
         if not self.view.is_file(path):
-            raise AbiError(f"{path}: cannot be read: not a file")
+            raise AbiError(f"{path}: cannot be read: not a file", hint=_TAKEN)
         try:
             facts = self.elves.facts(host, shown=path)
         except ForeignElf as error:
@@ -176,7 +177,7 @@ class Loader:
         if facts.machine != self.machine:
             return None
         if facts.kind not in (ElfType.DYN, ElfType.EXEC):
-            raise AbiError(f"{path}: neither a library nor a program")
+            raise AbiError(f"{path}: neither a library nor a program", hint=_TAKEN)
         return real, host, facts
 
     def _note(self, rule: Found, owner: str, place: str, outcome: str = "") -> None:
@@ -318,7 +319,7 @@ class Loader:
         """
         real, host = self.view.canonical(path), self.view.resolve(path)
         if real is None or host is None:
-            raise AbiError(f"{path}: no such file in {self.view.name}")
+            raise AbiError(f"{path}: no such file in {self.view.name}", hint="give its path in the image")
         facts = self.elves.facts(host, shown=path)
         self._left = _MOST_LOOKUPS
         objects = [LoadedObject(path, path, real, host, facts, Found.PROGRAM, None)]

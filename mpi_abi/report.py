@@ -22,6 +22,8 @@ EXIT_CODES = {
     VerdictKind.IMPOSSIBLE: 4,
     VerdictKind.NO_MPI: 5,
 }
+NOT_JUDGED = 125
+"""Exit code where it cannot be told."""
 _MOST_EVIDENCE = 10
 _MOST_CLOSED = 5
 _BEST_FIRST = (VerdictKind.NO_MPI, VerdictKind.NATIVE, VerdictKind.TRANSLATED, VerdictKind.IMPOSSIBLE)
@@ -44,6 +46,16 @@ class Programs:
     left_out: int = 0
     closed: tuple[str, ...] = ()
     ended: bool = False
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether there are such programs, and not one of them could be judged."""
+        return bool(self.judged) and not any(each.verdict for each in self.judged)
+
+
+def exit_code(kind: VerdictKind | None) -> int:
+    """What a command that judges ends with; None: it could not tell."""
+    return NOT_JUDGED if kind is None else EXIT_CODES[kind]
 
 
 def worst(kinds: Sequence[VerdictKind]) -> VerdictKind:
@@ -133,6 +145,8 @@ def programs_lines(programs: Programs, image: Verdict) -> list[str]:
         if each.verdict.kind is not image.kind or each.verdict.kind is not VerdictKind.NATIVE:
             more = [reason for reason in each.verdict.reasons if (reason.code, reason.text) not in known]
             lines += [f"        {reason.code}: {reason.text}" for reason in more]
+    if programs.unjudged:
+        lines.append("    none of them could be judged")
     if programs.left_out:
         lines.append(f"    and {programs.left_out} more, which were not judged: name them by --app")
     if programs.closed:

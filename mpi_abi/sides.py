@@ -73,7 +73,10 @@ def _of_image(name: str, opener: Opener) -> tuple[Side, ...]:
         facts = probe_image(view, program=None, environment=image_environment(view))
         found = (*facts.mpi, *facts.others)
         if not found:
-            raise AbiError(f"{name}: there is no MPI in this image")
+            raise AbiError(
+                f"{name}: there is no MPI in this image",
+                hint="name an image that has one, a libmpi, or the directory of an installation",
+            )
         elves = ElfCache()
         families = dict.fromkeys(item.family for item in found if item.role == C_ROLE)
         return tuple(_side([item for item in found if item.family == name], elves) for name in families)

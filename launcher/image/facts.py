@@ -63,7 +63,7 @@ def probe_root(
     """
     paths, told = tuple(paths), view.alone()
     # An image that becomes something else has another root directory, which is guarded as a whole.
-    _require_root(told, image.path)
+    require_root(told, image.path)
     present = frozenset(asked for asked in paths if view.exists(asked))
     also = frozenset(asked for asked in once if told.exists(asked))
     return ImageFacts(
@@ -105,7 +105,8 @@ def elf_machine(path: str) -> str:
     return machine_name(head) or ""
 
 
-def _require_root(view: RootView, path: str) -> None:
+def require_root(view: RootView, path: str) -> None:
+    """Raise BareboatError where what ``view`` shows is no root file system; ``path`` is its name."""
     if view.resolve("/oci-layout") is not None and view.resolve("/index.json") is not None:
         raise BareboatError(
             f"cannot run {path}: it is an OCI layout, and only root directories can be run yet",

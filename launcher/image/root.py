@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from launcher import apply
 from launcher.config import find_config, read_config
 from launcher.errors import BareboatError
+from launcher.image.facts import require_root
 from launcher.image.reference import Image, ImageKind, resolve_reference
 from mpi_abi.errors import AbiError
 from mpi_abi.guards import Recorder
@@ -88,6 +89,7 @@ def open_view(name: str, *, environment: Mapping[str, str], cwd: str) -> Iterato
             image = resolve_reference(name, cwd=cwd)
             server = find_server(config.squashfuse) if image.kind is ImageKind.SQUASHFS else ""
             root = opened.enter_context(open_root(image, server=server))
+            require_root(root.view(), image.path)
         except BareboatError as error:
             raise AbiError(str(error), hint=error.hint) from error
         yield root.view()

@@ -174,6 +174,9 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     root = make_root(tmp_path / "image")
     (root / "etc").mkdir()
     assert said(root) == f"bareboat: error: {root}: there is no MPI in this image"
+    assert run(root, make_prefix(tmp_path / "new")).stderr.splitlines()[1] == (
+        "bareboat: hint: name an image that has one, a libmpi, or the directory of an installation"
+    )
     (tmp_path / "cut.so").write_bytes(plain.read_bytes()[:100])
     assert said(tmp_path / "cut.so").startswith(f"bareboat: error: {tmp_path}/cut.so: damaged ELF file: ")
 

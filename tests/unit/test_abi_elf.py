@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +16,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from mpi_abi.elf import open_elf
 from mpi_abi.elftypes import ElfType, ForeignElf, machine_name
-from mpi_abi.errors import AbiError
+from mpi_abi.errors import AbiError, unreadable
 
 REAL = (
     "libmpich.so.12",
@@ -162,8 +164,9 @@ def test_machines_have_the_names_of_uname(header: bytes, name: str | None) -> No
 def test_files_of_other_widths_are_named_and_refused(tmp_path: Path, content: bytes, text: str) -> None:
     path = tmp_path / "foreign"
     path.write_bytes(content)
-    with pytest.raises(ForeignElf, match=text), open_elf(str(path), shown="/bin/foreign"):
+    with pytest.raises(ForeignElf, match=text) as caught, open_elf(str(path), shown="/bin/foreign"):
         pass
+    assert caught.value.hint == "use one that was built for this machine"
 
 
 @pytest.mark.parametrize(
@@ -181,11 +184,29 @@ def test_what_is_no_elf_file_is_refused_by_name(tmp_path: Path, content: bytes, 
     with pytest.raises(AbiError) as caught, open_elf(str(path), shown="/bin/x"):
         pass
     assert str(caught.value) == text
+    whole = "put a whole copy in its place: install its package anew, or build the image anew"
+    other = "a program or library belongs there: install anew what it came with, or remove it"
+    assert caught.value.hint == (whole if "damaged" in text else other)
 
 
-def test_a_missing_file_says_so(tmp_path: Path) -> None:
-    with (
-        pytest.raises(AbiError, match=r"/none: cannot be read: No such file or directory"),
-        open_elf("/none"),
-    ):
+@pytest.mark.parametrize(
+    ("number", "text", "hint"),
+    [
+        (errno.ENOENT, "No such file or directory", "name a file that is there; "),
+        (errno.EACCES, "Permission denied", "let who runs the image read it (chmod a+r; "),
+        (errno.EIO, "Input/output error", "look whether its file system is well (dmesg), "),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_what_to_do(number: int, text: str, hint: str) -> None:
+    error = unreadable("/bin/x", OSError(number, os.strerror(number)))
+    assert str(error) == f"/bin/x: cannot be read: {text}"
+    assert error.hint.startswith(hint)
+
+
+def test_a_missing_file_says_so() -> None:
+    with pytest.raises(AbiError, match=r"^/none: cannot be read: No such file") as caught, open_elf("/none"):
         pass
+    assert (
+        caught.value.hint
+        == "name a file that is there; where others change the directory meanwhile, try again"
+    )

@@ -204,13 +204,32 @@ def test_files_for_other_machines_are_passed_over_and_damaged_ones_are_not(tmp_p
     path = f"{tmp_path}/other:{tmp_path}/good"
     assert _load("/", str(program), LD_LIBRARY_PATH=path).objects[1].path == str(good)
     other.write_bytes(b"not a library at all" * 8)
-    with pytest.raises(AbiError, match=f"^{other}: not an ELF file$"):
+    with pytest.raises(AbiError, match=f"^{other}: not an ELF file$") as caught:
         _load("/", str(program), LD_LIBRARY_PATH=path)
+    assert caught.value.hint == (
+        "a program or library belongs there: install anew what it came with, or remove it"
+    )
+    compile_c(other, "int x(void) { return 1; }", "-c")
+    with pytest.raises(AbiError, match=f"^{other}: neither a library nor a program$") as caught:
+        _load("/", str(program), LD_LIBRARY_PATH=path)
+    assert (
+        caught.value.hint
+        == "put the library there that the loader looks for, or remove what it takes for one"
+    )
+    other.unlink()
+    other.mkdir()
+    with pytest.raises(AbiError, match=f"^{other}: cannot be read: not a file$") as caught:
+        _load("/", str(program), LD_LIBRARY_PATH=path)
+    assert (
+        caught.value.hint
+        == "put the library there that the loader looks for, or remove what it takes for one"
+    )
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(AbiError, match=f"^/bin/none: no such file in {tmp_path}$"):
+    with pytest.raises(AbiError, match=f"^/bin/none: no such file in {tmp_path}$") as caught:
         _load(str(tmp_path), "/bin/none")
+    assert caught.value.hint == "give its path in the image"
 
 
 def test_hardware_levels_need_all_lower_ones() -> None:

@@ -142,6 +142,34 @@ def test_a_program_that_lacks_its_mpi_is_told(root: Path, prefix: str) -> None:
     )
 
 
+@pytest.mark.parametrize("bare", [False, True])
+def test_an_image_none_of_whose_programs_can_be_judged_has_no_answer(
+    root: Path, prefix: str, bare: bool
+) -> None:
+    bad = make_library(library_dir(root) / "libbad.so.1", "int bad() { return 0; }")
+    mpi = library_dir(root) / "libmpi.so.12"
+    compile_c(
+        root / "usr/bin/app",
+        "int bad(); int main(void) { return bad(); }",
+        "-Wl,--no-as-needed",
+        str(bad),
+        str(mpi),
+    )
+    bad.write_bytes(b"no library")
+    if bare:
+        # As such, the image then has no MPI.
+        mpi.unlink()
+    result = run("--prefix", prefix, root)
+    assert result.exit_code == 125
+    assert result.stdout.splitlines()[-2:] == [
+        "    not judged  /usr/bin/app: /lib/x86_64-linux-gnu/libbad.so.1: not an ELF file",
+        "    none of them could be judged",
+    ]
+    value = json.loads(run("--prefix", prefix, "--json", root).stdout)
+    assert value["verdict"] == ("no-mpi" if bare else "native")
+    assert (value["worst"], [each["verdict"] for each in value["programs"]]) == (None, [None])
+
+
 def test_a_program_that_cannot_be_judged_is_told_and_hinders_no_other(root: Path, prefix: str) -> None:
     bad = make_library(library_dir(root) / "libbad.so.1", "int bad() { return 0; }")
     compile_c(

@@ -179,7 +179,7 @@ def test_what_has_no_walk_is_refused(root: Path) -> None:
         (
             "cut",
             "/usr/bin/cut: damaged ELF file: the program header table lies outside the file",
-            "",
+            "put a whole copy in its place: install its package anew, or build the image anew",
         ),
     ):
         result = _run("why", root, name)

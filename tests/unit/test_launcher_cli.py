@@ -44,6 +44,18 @@ def test_the_help_lists_every_command_without_importing_it() -> None:
     assert modules == "[]"
 
 
+def test_what_no_launch_takes_for_an_image_is_not_judged_either(tmp_path: Path) -> None:
+    (tmp_path / "Documents").mkdir()
+    for words in (("abi", "check"), ("run",)):
+        done = bareboat(*words, str(tmp_path), *(("true",) if words == ("run",) else ()))
+        assert (done.returncode, done.stdout) == (125, "")
+        assert done.stderr == (
+            f"bareboat: error: {tmp_path} is not an image: it has none of "
+            "/bin, /usr/bin, /etc, /lib, /lib64, /usr/lib, /sbin, /usr/sbin\n"
+            "bareboat: hint: name the directory that holds the image's root file system\n"
+        )
+
+
 def test_the_version_is_one_line() -> None:
     done = bareboat("--version")
     assert done.returncode == 0
