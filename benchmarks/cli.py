@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,8 +12,10 @@ import click
 from benchmarks.app_cli import app
 from benchmarks.compare_cli import compare
 from benchmarks.errors import BenchError
+from benchmarks.folder import write_whole
 from benchmarks.report_cli import report
 from benchmarks.run_cli import run
+from benchmarks.shown import printable_lines
 from mpi_abi.rootfs import open_directory
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            click.echo(f"bareboat: error: {error}", err=True)
+            click.echo(f"bareboat: error: {printable_lines(str(error))}", err=True)
             if error.hint:
-                click.echo(f"bareboat: hint: {error.hint}", err=True)
+                click.echo(f"bareboat: hint: {printable_lines(error.hint)}", err=True)
             ctx.exit(FAILED)
 
 
@@ -242,29 +243,25 @@ def _target(*, srun_options: tuple[str, ...], salloc_options: tuple[str, ...], *
 
 
 def _run(suite: Callable[[Progress], Results], json_file: Path | None) -> None:
-    from rich.console import Console
-
     from benchmarks.progress import make_progress
-    from benchmarks.report import WIDTH, render, to_json
+    from benchmarks.report import render, to_json
     from benchmarks.runner import Stopped, stop_on_signals
+    from benchmarks.shown import make_console, show_all
 
     if json_file is not None and not os.access(json_file.absolute().parent, os.W_OK):
         raise BenchError(f"{json_file} cannot be written: its directory is missing or not writable")
-    diagnostics = Console(stderr=True)
     code = 0
     try:
         with stop_on_signals() as stop:
-            with make_progress(diagnostics) as progress:
+            with make_progress(make_console(stderr=True)) as progress:
                 results = suite(progress)
             code = 128 + stop.number if stop.number else FAILED if results.failures else 0
     except Stopped as stopped:
         click.echo(f"bareboat: {stopped} before anything was measured", err=True)
         raise SystemExit(128 + stopped.number) from None
     if json_file is not None:
-        json_file.write_text(to_json(results))
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    for part in render(results):
-        console.print(part, highlight=False)
+        write_whole(json_file, to_json(results))
+    show_all(render(results))
     raise SystemExit(code)
 
 

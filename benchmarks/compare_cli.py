@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import click
@@ -37,14 +36,10 @@ def compare(*, before: Path, after: Path, limit: float) -> None:
     A and B are directories of `bareboat bench run`, or files that --json has written. Exit code: 1 where
     something got slower by more than the limit with its whole interval, else 0.
     """
-    from rich.console import Console
-
     from benchmarks.analysis import read_results
     from benchmarks.comparing import compare_results, render_changes
-    from benchmarks.report import WIDTH
+    from benchmarks.shown import show_all
 
     changes = compare_results(read_results(before), read_results(after), limit=limit)
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    for part in render_changes(changes, limit=limit):
-        console.print(part, highlight=False)
+    show_all(render_changes(changes, limit=limit))
     raise SystemExit(SLOWER if changes.slower else 0)

@@ -10,6 +10,7 @@ from benchmarks.errors import BenchError
 from benchmarks.report import STYLES, format_estimate, format_value
 from benchmarks.results import Results, Row
 from benchmarks.schedule import Side
+from benchmarks.shown import printable_all
 from benchmarks.stats import MIN_ROUNDS, Better, Comparison, Verdict, compare_apart, judge
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def render_changes(changes: Changes, *, limit: float) -> Iterator[RenderableType
     from rich.table import Table
     from rich.text import Text
 
+    changes = printable_all(changes)
     table = Table(title="second against first, ratios with 95 % intervals", title_justify="left")
     table.add_column("metric", no_wrap=True)
     table.add_column("side")

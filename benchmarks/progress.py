@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, Self
 
+from benchmarks.shown import printable_lines
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -87,11 +89,11 @@ class Bar:
         from rich import progress as bars
 
         self._bars = bars.Progress(
-            bars.TextColumn("{task.fields[title]}"),
+            bars.TextColumn("{task.fields[title]}", markup=False),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
             bars.TimeRemainingColumn(),
-            bars.TextColumn("{task.fields[what]}"),
+            bars.TextColumn("{task.fields[what]}", markup=False),
             console=console,
             transient=True,
         )
@@ -115,11 +117,11 @@ class Bar:
 
     def run(self, what: str) -> None:
         if self._task is not None:
-            self._bars.update(self._task, completed=self._started, what=what)
+            self._bars.update(self._task, completed=self._started, what=printable_lines(what))
         self._started += 1
 
     def note(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bars.console.print(printable_lines(text), markup=False, highlight=False)
 
 
 def format_left(seconds: float, done: int, total: int) -> str:
@@ -134,4 +136,6 @@ def make_progress(console: Console) -> Progress:
     """Choose by where the console goes: a bar on a terminal, lines elsewhere."""
     if console.is_terminal:
         return Bar(console)
-    return PlainLines(lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+    return PlainLines(
+        lambda text: console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
+    )

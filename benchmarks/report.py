@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.errors import BenchError
 from benchmarks.results import Derived, Failure, Results, Row, SideCommand, SideFacts, setting_from
 from benchmarks.schedule import Side
+from benchmarks.shown import printable_all
 from benchmarks.stats import MIN_ROUNDS, Better, Comparison, Estimate, Outcome, Verdict, median
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ SCHEMA = "bareboat-bench/3"
 
 _READ = ("bareboat-bench/1", "bareboat-bench/2", SCHEMA)
 """The first had one side beside bare, which it did not name; the second had one suite, and no machine."""
-
-WIDTH = 150
-"""Columns of a table that does not go to a terminal."""
 
 _NARROW = 3
 """Digits of added times beside each other, so that several sides fit."""
@@ -57,6 +55,7 @@ def render(results: Results) -> Iterator[RenderableType]:
     """The table, and under it what follows from it, what each side used, and what went wrong."""
     from rich.text import Text
 
+    results = printable_all(results)
     setting = results.setting
     nodes = ", ".join(setting.nodes)
     done = max((len(row.bare) for row in results.rows), default=0)

@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from benchmarks.cases import BARE, CONTAINER
 from benchmarks.errors import BenchError
 from mpi_abi.rootfs import open_directory
+from mpi_abi.shown import printable
 
 FAILED = 125
 SUITES = "launch,osu,npb,io"
@@ -179,11 +180,10 @@ def run(ctx: click.Context, /, **given: Any) -> None:
 
 def measure(ctx: click.Context, given: dict[str, Any]) -> None:
     """Run a measurement with the options of `run`, show what it found, and exit."""
-    from rich.console import Console
-
     from benchmarks.progress import make_progress
     from benchmarks.runner import Stopped, stop_on_signals
     from benchmarks.running import run_bench
+    from benchmarks.shown import make_console
 
     folder, given = _folder(ctx, given)
     options = _options(ctx, given)
@@ -191,7 +191,7 @@ def measure(ctx: click.Context, given: dict[str, Any]) -> None:
     with folder.locked():
         try:
             with stop_on_signals() as stop:
-                with make_progress(Console(stderr=True)) as progress:
+                with make_progress(make_console(stderr=True)) as progress:
                     results, ending = run_bench(options, folder, progress)
                 failed = results.failures or ending.failed or not results.rows
                 code = 128 + stop.number if stop.number else FAILED if failed else 0
@@ -209,21 +209,17 @@ def measure(ctx: click.Context, given: dict[str, Any]) -> None:
 
 def show(results: Any, folder: Any) -> None:
     """The table, and where everything is."""
-    from rich.console import Console
-
-    from benchmarks.report import WIDTH
+    from benchmarks.shown import show_all
     from benchmarks.table import render_run
 
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    for part in render_run(results):
-        console.print(part, highlight=False)
-    console.print(f"results: {folder.path}", highlight=False, soft_wrap=True)
+    show_all(render_run(results))
+    click.echo(f"results: {printable(str(folder.path))}")
     if results.stopped:
-        console.print(f"go on: {_go_on(folder)}", highlight=False, soft_wrap=True)
+        click.echo(f"go on: {_go_on(folder)}")
 
 
 def _go_on(folder: Any) -> str:
-    return shlex.join(("bareboat", "bench", "run", "--resume", str(folder.path)))
+    return printable(shlex.join(("bareboat", "bench", "run", "--resume", str(folder.path))))
 
 
 def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

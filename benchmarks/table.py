@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.report import STYLES, format_estimate, format_value
 from benchmarks.results import Results, Row
 from benchmarks.schedule import Side
+from benchmarks.shown import printable_all
 from benchmarks.stats import MIN_ROUNDS, median
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def render_run(results: Results) -> Iterator[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
+    results = printable_all(results)
     done = sorted({len(row.bare) for row in results.rows}) or [0]
     rounds = f"{done[0]} to {done[-1]}" if done[0] != done[-1] else str(done[0])
     yield Text(f"bare against container, medians of {rounds} rounds, ratios with 95 % intervals", "italic")

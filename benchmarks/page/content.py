@@ -13,6 +13,7 @@ from benchmarks.page.plots import plots_of
 from benchmarks.report import format_estimate, format_value
 from benchmarks.results import Results, Row
 from benchmarks.schedule import Side
+from benchmarks.shown import printable_all
 from benchmarks.stats import MARGIN, MIN_ROUNDS, Outcome, median
 
 _TITLES = {
@@ -108,6 +109,7 @@ class Page:
 
 def page_of(results: Results) -> Page:
     """Say what was found, in the order in which a reader asks."""
+    results = printable_all(results)
     setting = results.setting
     done = max((len(row.bare) for row in results.rows), default=0)
     started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(setting.started)) if setting.started else ""

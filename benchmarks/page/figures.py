@@ -166,7 +166,7 @@ def _fit_value(name: str, value: str, key: str) -> str:
         return f"{key}-{value}"
     if name == f"{{{_XLINK}}}href" and value.startswith("#"):
         return f"#{key}-{value[1:]}"
-    return _name_colours(re.sub(r"url\(#([^)]*)\)", rf"url(#{key}-\1)", value))
+    return _name_colours(re.sub(r"url\(#([^)]*)\)", lambda found: f"url(#{key}-{found[1]})", value))
 
 
 def _name_colours(value: str) -> str:

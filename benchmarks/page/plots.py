@@ -103,7 +103,7 @@ def _over_sizes(rows: Sequence[Row]) -> Iterator[Drawing]:
 def _over_ranks(rows: Sequence[Row]) -> Iterator[Drawing]:
     rows = sorted(rows, key=lambda row: row.ranks)
     first = rows[0]
-    what = f"{_printable(first.case)}, " if first.case else ""
+    what = f"{first.case}, " if first.case else ""
     title = f"{what}{_nodes(first.nodes)}"
     yield Drawing(title, "ranks", first.unit, _sides(rows, _ranks))
     added = [row for row in rows if row.comparison is not None]
@@ -196,17 +196,12 @@ def _ranks(row: Row) -> float:
 
 
 def _title(row: Row) -> str:
-    figure = f", {_printable(row.figure)}" if row.figure else ""
-    return f"{_printable(row.case or row.metric.partition(',')[0])}{figure}, {_shape(row)}"
+    figure = f", {row.figure}" if row.figure else ""
+    return f"{row.case or row.metric.partition(',')[0]}{figure}, {_shape(row)}"
 
 
 def _short(row: Row) -> str:
-    return _printable(row.case or row.metric)
-
-
-def _printable(name: str) -> str:
-    """XML has no way to write a control character."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    return row.case or row.metric
 
 
 def _shape(row: Row) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 
 from benchmarks.results import Results
+from benchmarks.shown import printable_all
 from benchmarks.stats import median
 
 COLUMNS = (
@@ -18,6 +19,7 @@ COLUMNS = (
 
 def to_csv(results: Results) -> str:
     """All rows, below a line with the names of the columns."""
+    results = printable_all(results)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -27,10 +29,15 @@ def to_csv(results: Results) -> str:
         size = "" if row.message_bytes is None else row.message_bytes
         writer.writerow(
             (
-                *(row.suite or results.suite, row.case, row.figure, row.metric),
-                *(row.nodes, row.ranks, size, row.side, row.unit, row.better),
+                *map(_text, (row.suite or results.suite, row.case, row.figure, row.metric)),
+                *(row.nodes, row.ranks, size, _text(row.side), _text(row.unit), row.better),
                 *(len(row.container), median(row.bare), median(row.container), *(numbers or [""] * 6)),
-                *(row.verdict.outcome, str(row.verdict)),
+                *(row.verdict.outcome, _text(str(row.verdict))),
             )
         )
     return text.getvalue()
+
+
+def _text(cell: str) -> str:
+    """Spreadsheets take what begins so for a formula, and run it."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
