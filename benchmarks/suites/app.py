@@ -36,7 +36,9 @@ def offer(ground: Ground) -> Offer:
     counts = ground.asked.ranks or (ground.cpus_per_node * nodes,)
     ranks = sorted({max(nodes, count) for count in counts})
     read = make_reader(app.metrics)
-    return Offer(tuple(Case(NAME, title, nodes, count, commands, read, mpi=False) for count in ranks))
+    return Offer(
+        tuple(Case(NAME, title, nodes, count, commands, read, mpi=False, whole=True) for count in ranks)
+    )
 
 
 def make_metric(pattern: str, higher: Sequence[str] = (), units: Sequence[tuple[str, str]] = ()) -> AppMetric:

@@ -41,7 +41,7 @@ def offer(ground: Ground) -> Offer:
             sides = {BARE: bare, CONTAINER: Command(("true",), ground.image)}
             sides |= {side: Command(("true",), path) for side, path in ground.asked.forms}
             sides[COLD] = Command(("true",), ground.image, variables=_REPLAN)
-            cases.append(Case(NAME, "true", nodes, ranks, sides, read_launch, mpi=False))
+            cases.append(Case(NAME, "true", nodes, ranks, sides, read_launch, mpi=False, whole=True))
         if (BARE, _HELLO) in ground.programs:
             ranks = _ranks(ground, nodes)[-1]
             commands = ground.commands(_HELLO)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cases import BARE, CONTAINER, Asked, Ground, Level
+from benchmarks.cases import BARE, CONTAINER, App, Asked, Ground, Level
 from benchmarks.errors import BenchError
 from benchmarks.runner import Output
-from benchmarks.suites import osu
+from benchmarks.suites import app, launches, osu
 from benchmarks.suites.osu_programs import PROGRAMS
 
 TABLE = """# OSU MPI Latency Test v7.5
@@ -39,3 +39,10 @@ def test_a_sites_do_not(tmp_path: Path) -> None:
     (case,) = osu.offer(ground(Asked(Level.QUICK, osu=(str(tmp_path), "")))).cases
     assert len(case.parse(Output(TABLE, "", 1.0)).figures) == 2
     assert case.whole
+
+
+def test_a_hang_has_no_wall_time() -> None:
+    asked = Asked(Level.QUICK, app=App(("program",), "/"))
+    cases = [case for suite in (app, launches) for case in suite.offer(ground(asked)).cases]
+    assert {case.title for case in cases} == {"program", "true"}
+    assert all(case.whole for case in cases)
