@@ -132,6 +132,7 @@ class Tables:
     public_objects: tuple[str, ...]
     runtimes: tuple[str, ...]
     prefix_dirs: tuple[tuple[str, ...], ...]
+    variables: tuple[str, ...]
     host_dirs: tuple[str, ...]
     image_dirs: tuple[str, ...]
     plugins: tuple[PluginRow, ...]
@@ -219,6 +220,7 @@ def tables() -> Tables:
         public_objects=tuple(families["public"]["objects"]),
         runtimes=tuple(families["search"]["runtimes"]),
         prefix_dirs=tuple(tuple(row) for row in families["search"]["prefix_dirs"]),
+        variables=tuple(families["search"]["variables"]),
         host_dirs=tuple(families["search"]["host_dirs"]),
         image_dirs=tuple(families["search"]["image_dirs"]),
         plugins=tuple(_make(PluginRow, row) for row in plugins["plugins"]),

@@ -17,8 +17,6 @@ from .libc import glibc_version, show_version
 from .pmi import Spoken, spoken_by
 from .product import read_answer, value_set
 
-ENVIRONMENTS = ("VIRTUAL_ENV", "CONDA_PREFIX")
-"""Variables that name a prefix into which pip or conda may have put an MPI."""
 _KINDS = ("MPI_T_", "MPIX_", "MPI_")
 
 
@@ -81,23 +79,38 @@ def take_stock(
         prefixes: directories to look at beside those that a launch knows.
         site: prefixes of the site's configuration.
         search: whether a launch looks elsewhere, too (`probe_host`).
-        environment: of whoever asks, for an active virtual environment.
+        environment: of whoever asks, for a virtual environment and modules that are active.
 
     Raises AbiError if one of ``prefixes`` holds no MPI.
     """
     problems: list[str] = []
-    active = tuple(environment[name] for name in ENVIRONMENTS if environment.get(name, "").startswith("/"))
+    active = named_by(environment)
     hosts = probe_host(prefixes=prefixes, optional=(*site, *active), problems=problems)
     launched = probe_host(optional=site, search=search)
     known = {host.c_library.real for host in launched}
-    entries = tuple(_describe(host, launched, known, site) for host in hosts)
+    entries = tuple(_describe(host, launched, known, site, active) for host in hosts)
     empty = [prefix for prefix in site if not any(host.is_below(prefix) for host in launched)]
     problems += [f"{prefix}: no MPI there, which the configuration names" for prefix in empty]
     return Inventory(entries, tuple(dict.fromkeys(problems)))
 
 
+def named_by(environment: Mapping[str, str]) -> dict[str, str]:
+    """The directories that a shell's variables name, each with the first variable that does.  Pure."""
+    found: dict[str, str] = {}
+    for name in tables().variables:
+        for folder in environment.get(name, "").split(":"):
+            # Only what is meant wherever the shell stands.
+            if folder.startswith("/"):
+                found.setdefault(folder, name)
+    return found
+
+
 def _describe(
-    host: HostMpi, launched: tuple[HostMpi, ...], known: Collection[str], site: tuple[str, ...]
+    host: HostMpi,
+    launched: tuple[HostMpi, ...],
+    known: Collection[str],
+    site: tuple[str, ...],
+    active: Mapping[str, str],
 ) -> Entry:
     notes: list[str] = []
     try:
@@ -115,6 +128,9 @@ def _describe(
     if not host.values:
         notes.append("its file does not tell which of the standard ABI's values it has: no image gets it")
     taken, why = _auto(host, launched, known, site)
+    if host.c_library.real not in known:
+        names = {name for folder, name in active.items() if host.is_below(folder)}
+        notes += [f"your {name} names it" for name in tables().variables if name in names]
     exports = host.exports[host.c_library.role]
     return Entry(
         host=host,

@@ -14,7 +14,7 @@ from launcher.cli import bareboat
 from mpi_abi.ask import ask_version
 from mpi_abi.cli import abi
 from mpi_abi.host import choose_host, probe_host
-from mpi_abi.inventory import Entry, count_names, take_stock
+from mpi_abi.inventory import Entry, count_names, named_by, take_stock
 from slurm.testbed.wheels import get_wheel
 
 SAYS = """
@@ -110,7 +110,51 @@ def test_an_active_virtual_environment_is_looked_at(tmp_path: Path) -> None:
     make_library(tmp_path / "venv/lib/libmpi.so.40", OPENMPI_SOURCE % 64)
     entry = stock(VIRTUAL_ENV=str(tmp_path / "venv"))["Open MPI 9.8.7"]
     assert (entry.taken, entry.why) == (False, NOT_LOOKED_AT)
+    assert entry.notes[-1] == "your VIRTUAL_ENV names it"
     assert "Open MPI 9.8.7" not in stock(VIRTUAL_ENV=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("variable", "below"),
+    [
+        ("MPI_HOME", "lib"),
+        ("MPI_ROOT", "lib64"),
+        ("I_MPI_ROOT", "lib/release"),
+        ("OPAL_PREFIX", "lib"),
+        ("CRAY_MPICH_DIR", "lib"),
+        ("EBROOTOPENMPI", "lib"),
+    ],
+)
+def test_the_prefix_of_a_loaded_module_is_looked_at(tmp_path: Path, variable: str, below: str) -> None:
+    make_library(tmp_path / below / "libmpi.so.12", MPICH_SOURCE)
+    entry = stock(**{variable: str(tmp_path)})["MPICH 9.8.7"]
+    assert (entry.taken, entry.why) == (False, NOT_LOOKED_AT)
+    assert entry.notes[-1] == f"your {variable} names it"
+
+
+def test_libraries_of_a_loaded_module_are_found_by_the_loaders_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_library(tmp_path / "opt/lib/libmpi.so.12", MPICH_SOURCE)
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}/none:{tmp_path}/opt/lib::lib")
+    monkeypatch.chdir(tmp_path / "opt")
+    first = json.loads(run("--json").stdout)["mpis"][0]
+    assert (first["title"], first["prefix"]) == ("MPICH 9.8.7", f"{tmp_path}/opt/lib")
+    assert first["auto"] == {"taken": False, "why": NOT_LOOKED_AT}
+    assert first["notes"][-1] == "your LD_LIBRARY_PATH names it"
+
+
+def test_what_a_launch_takes_stays_what_it_is_whatever_modules_are_loaded(tmp_path: Path) -> None:
+    make_library(tmp_path / "lib/libmpi.so.12", MPICH_SOURCE)
+    plain = take_stock(environment={}).entries
+    loaded = take_stock(environment={"MPI_HOME": str(tmp_path), "LD_LIBRARY_PATH": f"{tmp_path}/lib"}).entries
+    assert [entry for entry in loaded if entry.host.prefix != f"{tmp_path}/lib"] == list(plain)
+    assert len(loaded) == len(plain) + 1
+
+
+def test_directories_are_told_by_the_first_variable_that_names_them() -> None:
+    environment = {"LD_LIBRARY_PATH": "/b:relative::/a/lib", "MPI_HOME": "/b", "HOME": "/home/me"}
+    assert named_by(environment) == {"/b": "MPI_HOME", "/a/lib": "LD_LIBRARY_PATH"}
 
 
 def test_an_mpi_below_site_packages_is_found(tmp_path: Path) -> None:
