@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.cases import BARE, Facts, Figure
+from benchmarks.chance import correct, sign_rank
 from benchmarks.engine import CellKey, Tally, complete_rounds
 from benchmarks.errors import BenchError
 from benchmarks.folder import RESULTS, SETTING, Folder, Kept, Outline
@@ -15,7 +16,7 @@ from benchmarks.records import Record
 from benchmarks.report import from_json
 from benchmarks.results import Failure, Results, Row, SideFacts
 from benchmarks.schedule import Side
-from benchmarks.stats import Outcome, Verdict, compare, correct, judge, sign_rank
+from benchmarks.stats import Outcome, Verdict, compare, judge
 
 PROBE = "probe"
 """The suite whose records say what each side uses, where a program does not say it itself."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.chance import correct, rank_sum
 from benchmarks.errors import BenchError
 from benchmarks.report import STYLES, format_estimate, format_value
 from benchmarks.results import Results, Row
 from benchmarks.schedule import Side
 from benchmarks.shown import printable_all
-from benchmarks.stats import MIN_ROUNDS, Better, Comparison, Verdict, compare_apart, judge
+from benchmarks.stats import ALPHA, MIN_ROUNDS, Better, Comparison, Verdict, compare_apart, judge
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Key = tuple[str, str, str, str, int, int, int | None]
-"""Side, suite, case (or metric), figure, nodes, ranks, message size."""
+Key = tuple[str, str, str, str, int, int, int | None, str]
+"""Side, suite, case (or metric), figure, nodes, ranks, message size, unit."""
+
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All metrics that both results have, and what a reader is told of the others."""
+    """All metrics that both results have, and what a reader is told of the others.
+
+    lost: the names of those that only the first has.
+    """
 
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def slower(self) -> tuple[Change, ...]:
@@ -52,6 +59,7 @@ def compare_results(before: Results, after: Results, *, limit: float) -> Changes
     """Compare each side with itself; limit: a share (0.02: 2 %).
 
     The two were not measured in turns, so that what differed from day to day is in the ratio as well.
+    As with rounds, something is slower or faster only where that is not by chance among so many metrics.
     Raises BenchError when they have no metric in common.
     """
     first, second = _samples(before), _samples(after)
@@ -62,26 +70,35 @@ def compare_results(before: Results, after: Results, *, limit: float) -> Changes
             hint="measure the same suites on the same numbers of nodes and ranks",
         )
     changes = []
-    for key in common:
-        row, old, new = *first[key], second[key][1]
-        comparison = compare_apart(old, new, seed=before.setting.seed)
+    pairs = [(first[key][1], second[key][1]) for key in common]
+    chances = correct([min(1.0, 2 * min(rank_sum(old, new), rank_sum(new, old))) for old, new in pairs])
+    betters = [first[key][0].better for key in common]
+    beyond = correct(
+        [_chance_beyond(*pair, better, limit) for pair, better in zip(pairs, betters, strict=True)]
+    )
+    for number, key in enumerate(common):
+        row = first[key][0]
+        comparison = compare_apart(*pairs[number], seed=before.setting.seed)
         changes.append(
             Change(
                 row.metric,
                 key[0],
                 row.unit,
                 comparison,
-                judge(comparison, row.better),
-                _is_beyond(comparison, row.better, limit),
+                judge(comparison, row.better, chance=chances[number], metrics=len(common)),
+                beyond[number] <= ALPHA and _is_beyond(comparison, row.better, limit),
             )
         )
-    notes = [
-        f"{len(ours.keys() - theirs.keys())} metrics are in the {name} result only"
-        for name, ours, theirs in (("first", first, second), ("second", second, first))
-        if ours.keys() - theirs.keys()
-    ]
+    notes = []
+    alone = {"first": _only(first, second), "second": _only(second, first)}
+    for name, metrics in alone.items():
+        if metrics:
+            more = ", ..." if len(metrics) > _NAMED else ""
+            notes.append(f"in the {name} result only ({len(metrics)}): {'; '.join(metrics[:_NAMED])}{more}")
+    if few := sum(change.comparison.rounds < MIN_ROUNDS for change in changes):
+        notes.append(f"{few} of {len(changes)} have fewer than {MIN_ROUNDS} rounds: nothing can be said")
     notes += _differences(before, after)
-    return Changes(tuple(changes), tuple(notes))
+    return Changes(tuple(changes), tuple(notes), alone["first"])
 
 
 def render_changes(changes: Changes, *, limit: float) -> Iterator[RenderableType]:
@@ -126,11 +143,30 @@ def _is_beyond(comparison: Comparison, better: Better, limit: float) -> bool:
     return ratio.low > 1 + limit if better is Better.LOWER else ratio.high < 1 / (1 + limit)
 
 
+def _chance_beyond(old: Sequence[float], new: Sequence[float], better: Better, limit: float) -> float:
+    """The chance of the second being so bad if it were no worse than the limit allows."""
+    if better is Better.LOWER:
+        return rank_sum([value * (1 + limit) for value in old], new)
+    return rank_sum(new, [value / (1 + limit) for value in old])
+
+
+def _only(ours: Mapping[Key, tuple[Row, object]], theirs: Mapping[Key, object]) -> tuple[str, ...]:
+    return tuple(f"{row.metric}, {key[0]}" for key, (row, _) in ours.items() if key not in theirs)
+
+
 def _samples(results: Results) -> dict[Key, tuple[Row, tuple[float, ...]]]:
     """The samples of every metric, those of bare once: of the side that has the most."""
     found: dict[Key, tuple[Row, tuple[float, ...]]] = {}
     for row in results.rows:
-        what = (row.suite, row.case or row.metric, row.figure, row.nodes, row.ranks, row.message_bytes)
+        what = (
+            row.suite,
+            row.case or row.metric,
+            row.figure,
+            row.nodes,
+            row.ranks,
+            row.message_bytes,
+            row.unit,
+        )
         found[row.side, *what] = row, row.container
         bare: Key = ("bare", *what)
         if bare not in found or len(found[bare][1]) < len(row.bare):

@@ -11,12 +11,10 @@ from __future__ import annotations
 import functools
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import itemgetter
-from statistics import NormalDist
 
 from benchmarks.errors import BenchError
 
@@ -28,8 +26,6 @@ MARGIN = 0.01
 ALPHA = 1 - CONFIDENCE
 """Of all rows that are called slower or faster, at most this share is so by chance, on average."""
 
-_EXACT = 25
-"""Rounds up to which the test's distribution is counted out."""
 _MANY = 1000
 
 MIN_ROUNDS = 6
@@ -140,7 +136,7 @@ def compare(
     same intervals.  Raises BenchError when they are not pairs, or a value is not above 0 (a ratio has no
     meaning then).
     """
-    _require_pairs(bare, container)
+    require_pairs(bare, container)
     least = min(*bare, *container)
     if least <= 0:
         raise BenchError(f"a measured value is {least}: only values above 0 can be compared")
@@ -168,7 +164,7 @@ def judge(
 
     Within 1 +- margin as a whole: same.  On one side of 1 as a whole: slower or faster, by the ratio's
     distance from 1, unless among so many ``metrics`` that may be ``chance`` (a p-value that is corrected for
-    them, see `correct`).  Anything else is unresolved, with the rounds that it lacks.
+    them, see `benchmarks.chance.correct`).  Anything else is unresolved, with the rounds that it lacks.
     """
     needs = Verdict(
         Outcome.UNRESOLVED, reason=_say_needed(rounds_needed(comparison, margin=margin, metrics=metrics))
@@ -198,41 +194,6 @@ def rounds_needed(comparison: Comparison, *, margin: float = MARGIN, metrics: in
     least = max(MIN_ROUNDS, math.ceil(math.log2(2 * metrics / ALPHA)) if distance > margin else 0)
     total = max(least, math.ceil(comparison.rounds * (width / wanted) ** 2))
     return max(1, total - comparison.rounds)
-
-
-def sign_rank(bare: Sequence[float], container: Sequence[float]) -> float:
-    """The chance of differences this far to one side if there were none: Wilcoxon's signed-rank test.
-
-    Two-sided, of the logarithms' differences of each round; exact up to 25 rounds, then by the normal
-    approximation (F. Wilcoxon, Individual comparisons by ranking methods, 1945).  Which side of a round ran
-    first was drawn, so that without a difference either sign is as likely.
-    """
-    _require_pairs(bare, container)
-    differences = [math.log(b / a) for a, b in zip(bare, container, strict=True) if a != b]
-    if not differences:
-        return 1.0
-    doubled = _doubled_ranks([abs(value) for value in differences])
-    positive = sum(rank for rank, value in zip(doubled, differences, strict=True) if value > 0)
-    extreme = min(positive, sum(doubled) - positive)
-    if len(doubled) > _EXACT:
-        middle, spread = sum(doubled) / 2, math.sqrt(sum(rank * rank for rank in doubled)) / 2
-        return min(1.0, 2 * NormalDist(middle, spread).cdf(extreme + 1))
-    ways = _rank_sums(tuple(sorted(doubled)))
-    return min(1.0, 2 * sum(ways[: extreme + 1]) / float(2 ** len(doubled)))
-
-
-def correct(chances: Sequence[float]) -> tuple[float, ...]:
-    """Correct p-values for their number, so that `ALPHA` bounds the share of false ones among those below it.
-
-    Y. Benjamini and Y. Hochberg, Controlling the false discovery rate, 1995.
-    """
-    order = sorted(range(len(chances)), key=lambda index: chances[index], reverse=True)
-    corrected = [1.0] * len(chances)
-    least = 1.0
-    for place, index in enumerate(order):
-        least = min(least, chances[index] * (len(chances) / (len(chances) - place)))
-        corrected[index] = least
-    return tuple(corrected)
 
 
 def compare_apart(
@@ -276,7 +237,7 @@ def fit_added(points: Sequence[Point], *, seed: int, replicates: int = REPLICATE
     if len({len(point.bare) for point in points}) != 1:
         raise BenchError("a line needs the same rounds at each of its points")
     for point in points:
-        _require_pairs(point.bare, point.container)
+        require_pairs(point.bare, point.container)
     draw = random.Random(seed)
     indices = range(len(points[0].bare))
     drawn_added: list[list[float]] = []
@@ -299,24 +260,6 @@ def _say_needed(count: int) -> str:
     return "needs 1 more round" if count == 1 else f"needs {count} more rounds"
 
 
-def _doubled_ranks(sizes: Sequence[float]) -> list[int]:
-    """Twice the rank of each value (from 1), the mean of their ranks for equal ones."""
-    ordered = sorted(sizes)
-    first = {size: at for at, size in reversed(list(enumerate(ordered, 1)))}
-    counts = Counter(sizes)
-    return [2 * first[size] + counts[size] - 1 for size in sizes]
-
-
-@functools.lru_cache(maxsize=64)
-def _rank_sums(doubled: tuple[int, ...]) -> tuple[int, ...]:
-    """In how many ways signs can be given so that the positive ranks sum up to the index."""
-    ways = [1] + [0] * sum(doubled)
-    for rank in doubled:
-        for at in range(len(ways) - 1, rank - 1, -1):
-            ways[at] += ways[at - rank]
-    return tuple(ways)
-
-
 @functools.lru_cache(maxsize=8)
 def _draws(
     rounds: int, seed: int, replicates: int
@@ -332,7 +275,8 @@ def _sorted_median(ordered: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def _require_pairs(bare: Sequence[float], container: Sequence[float]) -> None:
+def require_pairs(bare: Sequence[float], container: Sequence[float]) -> None:
+    """Raise BenchError where they are not, or are none."""
     if len(bare) != len(container) or not bare:
         raise BenchError(f"rounds are not pairs: {len(bare)} bare and {len(container)} container values")
 

@@ -7,9 +7,10 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from benchmarks.chance import correct, rank_sum, sign_rank
 from benchmarks.stats import (
     ALPHA,
     MIN_ROUNDS,
@@ -19,10 +20,8 @@ from benchmarks.stats import (
     Outcome,
     compare,
     compare_apart,
-    correct,
     judge,
     rounds_needed,
-    sign_rank,
 )
 
 RATIO = 1.03
@@ -98,11 +97,38 @@ def test_the_exact_test_is_the_count_of_all_signs(ratios: list[float]) -> None:
 
 
 @given(st.lists(st.tuples(positive, positive), min_size=1, max_size=60))
+@example([(1.0, 2.0), (4.0, 93.0), (93.0, 4.0)])
 def test_a_chance_is_one_and_the_same_from_both_sides(pairs: list[tuple[float, float]]) -> None:
     bare, container = zip(*pairs, strict=True)
     chance = sign_rank(bare, container)
     assert 0 < chance <= 1
     assert math.isclose(chance, sign_rank(container, bare), rel_tol=1e-9)
+
+
+few = st.lists(st.integers(1, 5).map(float), min_size=1, max_size=6)
+
+
+@given(few, few)
+def test_the_test_of_two_sets_is_the_count_of_all_choices(first: list[float], second: list[float]) -> None:
+    """Against the definition: of all ways to choose the second set, the share whose ranks sum up as high."""
+    both = [*first, *second]
+    ordered = sorted(both)
+    ranks = [2 * ordered.index(value) + ordered.count(value) + 1 for value in both]
+    seen = sum(ranks[len(first) :])
+    sums = [sum(chosen) for chosen in itertools.combinations(ranks, len(second))]
+    share = sum(one >= seen for one in sums) / len(sums)
+    assert math.isclose(rank_sum(first, second), share, abs_tol=1e-12)
+
+
+@pytest.mark.parametrize("size", [8, 9, 15])
+def test_two_sets_that_are_alike_differ_by_chance_in_their_share(size: int) -> None:
+    draw = random.Random(size)
+
+    def sample() -> list[float]:
+        return [draw.lognormvariate(0, 0.1) for _ in range(size)]
+
+    found = sum(rank_sum(sample(), sample()) <= ALPHA for _ in range(TRIALS)) / TRIALS
+    assert 0.035 <= found <= 0.06
 
 
 @given(chances)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,15 +71,17 @@ def test_few_rounds_are_beyond_no_limit() -> None:
         )
 
     changes = compare_results(few(make(latency=1.0)), few(make(latency=2.0)), limit=0.02)
-    assert (changes.slower, str(changes.changes[0].verdict)) == ((), "unresolved: needs 1 more round")
+    # As many as the test of so many rows needs.
+    assert (changes.slower, str(changes.changes[0].verdict)) == ((), "unresolved: needs 2 more rounds")
+    assert changes.notes == ("2 of 2 have fewer than 6 rounds: nothing can be said",)
 
 
 def test_what_only_one_has_and_what_differs_is_noted() -> None:
     after = make(latency=1.0, barrier=1.0)
     after = replace(after, setting=replace(SETTING, image="/images/new", nodes=("n2",)))
     assert compare_results(make(latency=1.0, bw=5.0), after, limit=0.02).notes == (
-        "2 metrics are in the first result only",
-        "2 metrics are in the second result only",
+        "in the first result only (2): bw, 8 B, container; bw, 8 B, bare",
+        "in the second result only (2): barrier, 8 B, container; barrier, 8 B, bare",
         "the images differ: /images/app and /images/new",
         "the nodes differ: n1 and n2",
     )
@@ -130,3 +133,42 @@ def test_a_directory_without_results(tmp_path: Path, files: tuple[Path, Path]) -
     code, said = run(files[0], tmp_path)
     assert code == 125
     assert f"the results {tmp_path / 'results.json'} cannot be read: No such file or directory" in said
+
+
+def test_another_unit_is_another_metric() -> None:
+    after = make(latency=1.0, bw=4.0)
+    rows = tuple(replace(row, unit="ms") if row.case == "latency" else row for row in after.rows)
+    changes = compare_results(make(latency=1.0, bw=4.0), replace(after, rows=rows), limit=0.02)
+    assert [change.metric for change in changes.changes] == ["bw, 8 B", "bw, 8 B"]
+    assert changes.lost == ("latency, 8 B, container", "latency, 8 B, bare")
+
+
+def test_what_is_not_measured_any_more_fails(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(to_json(make(latency=1.0, bw=4.0)))
+    second.write_text(to_json(make(latency=1.0)))
+    assert (run(first, second)[0], run(second, first)[0]) == (125, 0)
+
+
+def test_among_many_metrics_nothing_is_slower_by_chance() -> None:
+    """Without a correction, some of 400 that are all the same are beyond the limit in every comparison."""
+    draw = random.Random(7)
+
+    def noise() -> Results:
+        one = make(latency=1.0).rows[0]
+        rows = [
+            replace(
+                one,
+                case=f"case {number}",
+                bare=tuple(draw.lognormvariate(0, 0.3) for _ in range(15)),
+                container=tuple(draw.lognormvariate(0, 0.3) for _ in range(15)),
+            )
+            for number in range(200)
+        ]
+        return Results("run", SETTING, tuple(rows))
+
+    changes = compare_results(noise(), noise(), limit=0.02)
+    assert len(changes.changes) == 400
+    assert any(change.comparison.ratio.low > 1.02 for change in changes.changes)
+    assert changes.slower == ()
+    assert not any(change.verdict.outcome is Outcome.SLOWER for change in changes.changes)
