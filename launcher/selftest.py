@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import click
 from launcher.errors import BareboatError
 from launcher.messages import describe
 from launcher.selffindings import Evidence, Finding, Outcome, find
+from launcher.selfplace import working_directory
 
 if TYPE_CHECKING:
     from benchmarks.osu import Table
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PROGRAMS = ("mpi_hello", "mpi_latency")
 FAILED = 1
 """Exit code where something does not work as it should."""
+_MOST_STEPS, _TO_END, _BESIDE = 3, 15, 60
+"""Steps in all, seconds that one may take to end after its limit, and seconds for the rest."""
 _LATENCY = ("latency", "-m", "65536:65536", "-i", "100", "-x", "10")
 
 
@@ -180,13 +182,13 @@ def _programs(opener: Opener | None, image: str, way: _Way, place: str | None) -
         ) from error
     with ExitStack() as made:
         try:
-            directory = made.enter_context(tempfile.TemporaryDirectory(prefix="bareboat-selftest-", dir=top))
+            directory = made.enter_context(working_directory(top))
         except OSError as error:
             raise BareboatError(
                 f"cannot make a directory for the program in {top}: {error.strerror}",
                 hint="name another one, which all nodes see, with --dir",
             ) from error
-        copy = Path(directory, way.library.path.rpartition("/")[2])
+        copy = directory / way.library.path.rpartition("/")[2]
         try:
             with (opener or open_directory)(image) as view:
                 shutil.copyfile(view.resolve(way.library.path) or "", copy)
@@ -195,9 +197,9 @@ def _programs(opener: Opener | None, image: str, way: _Way, place: str | None) -
                 f"cannot copy the image's {way.library.path} to {top}: {error.strerror}"
             ) from error
         link = link_with(copy, way.library.path.rpartition("/")[0] or "/")
-        compile_programs(way.host, PROGRAMS, Path(directory), link=link)
+        compile_programs(way.host, PROGRAMS, directory, link=link)
         copy.unlink()
-        yield Path(directory)
+        yield directory
 
 
 def _gather(
@@ -215,7 +217,7 @@ def _gather(
     from benchmarks.runner import allocate
     from launcher.checklines import read_values
 
-    with allocate(client, nodes=nodes, progress=Silent()) as allocation:
+    with allocate(client, nodes=nodes, minutes=needed_minutes(limit), progress=Silent()) as allocation:
         steps = _Steps(client, allocation, image, programs, mpi, limit)
         count = nodes or len(allocation.nodes)
         asked = ranks or 2 * count
@@ -230,6 +232,11 @@ def _gather(
             inside=_exchange(steps, 1),
             between=_exchange(steps, 2) if count > 1 else None,
         )
+
+
+def needed_minutes(limit: float) -> int:
+    """Minutes that all steps may take, each ``limit`` seconds: if we are killed, Slurm ends them then."""
+    return -(-int(_MOST_STEPS * (limit + _TO_END) + _BESIDE) // 60)
 
 
 def _exchange(steps: _Steps, nodes: int) -> Table:

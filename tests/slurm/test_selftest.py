@@ -82,6 +82,42 @@ def test_another_of_the_hosts_mpis_than_named_fails(selftest: Selftest, image: C
     assert "; the host's MPICH 5.0.2 would say MPICH Version: 5.0.2\n" in done.stdout
 
 
+_KILLED = """
+import glob, os, subprocess, sys, time
+argv, image, home = sys.argv[1:4], sys.argv[4], os.path.expanduser("~")
+process = subprocess.Popen([*argv, "--nodes", "1", image])
+asked = ["squeue", "--noheader", "--states=running", "--format=%l"]
+limit = ""
+while not (limit and glob.glob(home + "/bareboat-selftest-*/lock")):
+    assert process.poll() is None
+    time.sleep(0.02)
+    limit = subprocess.check_output(asked, text=True)
+process.kill()
+process.wait()
+print(limit.strip())
+"""
+
+
+def test_what_a_killed_one_leaves_ends_soon_and_the_next_one_removes_it(
+    cluster: Testbed, prefix: Path, user: pwd.struct_passwd, selftest: Selftest, image: Callable[[str], Path]
+) -> None:
+    argv = [
+        "/usr/bin/python3",
+        "-c",
+        _KILLED,
+        f"{prefix}/bin/bareboat",
+        "abi",
+        "selftest",
+        image("deb13-mpich"),
+    ]
+    done = cluster.run([str(word) for word in argv], user=user.pw_name, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "8:00\n"), done.stderr
+    assert len(list(Path(user.pw_dir).glob("bareboat-selftest-*"))) == 1
+    assert cluster.run(["scancel", f"--user={user.pw_name}"]).returncode == 0
+    # That nothing is left is seen by the fixture.
+    assert selftest("--nodes", 1, image("deb13-mpich")).returncode == 0
+
+
 def test_an_image_that_does_not_take_the_hosts_mpi(selftest: Selftest, image: Callable[[str], Path]) -> None:
     plain = image("deb13-plain")
     done = selftest(plain)
