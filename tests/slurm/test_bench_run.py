@@ -105,9 +105,9 @@ def test_three_suites_go_into_one_directory_and_on(run: BenchRun, mpich: Path, h
     suites = ("--suite=launch,osu,npb", only, "--quick", "--ranks=2", "--warmup=0")
     done = run("--image", mpich, "--rounds", 1, "--out", out, *suites)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["programs", "report.html", "results.csv", "results.json", "rounds.jsonl", "setting.json"]
-    )
+    assert {path.name for path in out.iterdir()} >= {
+        *("programs", "report.html", "results.csv", "results.json", "rounds.jsonl", "setting.json")
+    }
     for said in ("true, 2 nodes, 2 ranks", "osu_latency, 2 nodes, 2 ranks, 64 KiB", "ep.S, 1 node, 2 ranks"):
         assert said in done.stdout
     for said in ("inside a node, bare: MPICH Version: 4.0.2", "n1, n2 are one machine", f"results: {out}"):
@@ -165,9 +165,9 @@ def test_bad_programs_are_set_aside_and_good_ones_go_on(
     out = home / "bad"
     programs = site(
         osu_latency=GOOD,
-        osu_bw="sleep 60",
+        osu_bw="exec sleep 60",
         osu_allreduce="echo garbage",
-        osu_alltoall='[ "$SLURM_PROCID" = 0 ] && sleep 60\necho rank 1 cannot go on >&2\nexit 7',
+        osu_alltoall='[ "$SLURM_PROCID" = 0 ] && exec sleep 60\necho rank 1 cannot go on >&2\nexit 7',
     )
     done = run("--image", mpich, "--osu", programs, "--out", out, "--limit", 6, "--ranks=2", *ONE_NODE)
     assert done.returncode == 125, done.stdout + done.stderr
@@ -235,7 +235,7 @@ def test_a_node_that_is_lost_ends_it_with_the_rows_that_are_good(
     out = home / "lost"
     programs = site(
         osu_latency=f'[ "$SLURM_PROCID" = 0 ] || exit 0\nif [ -e "$0.lose" ]; then scancel "$SLURM_JOB_ID"; '
-        f"sleep 20; fi\n{GOOD}"
+        f"exec sleep 5; fi\n{GOOD}"
     )
     options = ("--quick", "--suite=osu", "--nodes=1", "--warmup=0")
     done = run("--image", mpich, "--osu", programs, "--out", out, "--rounds=2", *options)
