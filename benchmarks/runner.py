@@ -1,4 +1,4 @@
-"""Runs steps through Slurm, one after the other, and keeps what they gave; nothing else starts processes."""
+"""Runs steps through Slurm, one after the other, and keeps what they gave."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import contextlib
 import math
 import os
 import re
+import secrets
+import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 
+from benchmarks import process
 from benchmarks.errors import BenchError
 from benchmarks.progress import Progress
-
-_GRACE = 15.0
-"""Seconds that srun has to end its step after it was told to."""
 
 _TAIL_LINES = 8
 _CONTAINER_VARIABLES = ("SLURM_CONTAINER", "SRUN_CONTAINER", "SALLOC_CONTAINER", "SBATCH_CONTAINER")
@@ -153,7 +152,7 @@ def run_step(client: Client, allocation: Allocation, step: Step) -> Output:
         raise Hung(
             f"{what} did not end within {step.limit:g} s and was stopped{_tail(stdout, stderr)}",
             Output(stdout, stderr, seconds),
-            hint="give a longer --limit, or look why it hangs: run " + " ".join(command),
+            hint="give a longer --limit, or look why it hangs: run " + shlex.join(command),
         )
     if code != 0:
         raise BenchError(f"{what} failed with {_describe_code(code)}{_tail(stdout, stderr)}")
@@ -216,16 +215,19 @@ def allocate(
             )
         yield allocation
         return
-    job_id = ""
+    # The name is of this run alone: by it the job is found where we are stopped between grant and answer.
+    name, job_id = f"bareboat-bench-{secrets.token_hex(4)}", ""
     try:
-        job_id = _salloc(client, str(nodes or "1-2"), minutes, wait, progress)
+        job_id = _salloc(client, name, str(nodes or "1-2"), minutes, wait=wait, progress=progress)
         yield _describe_job(client, job_id, ours=True)
     finally:
-        if job_id:
-            run_command(client, ("scancel", job_id), limit=60.0)
+        with process.signals_held_back() as came, contextlib.suppress(BenchError):
+            run_command(client, ("scancel", job_id or f"--name={name}"), limit=60.0)
+        for number in came:
+            signal.raise_signal(number)
 
 
-def _salloc(client: Client, nodes: str, minutes: int, wait: float, progress: Progress) -> str:
+def _salloc(client: Client, name: str, nodes: str, minutes: int, *, wait: float, progress: Progress) -> str:
     progress.note(f"asking Slurm for {nodes} nodes, for {wait:g} s at most")
     command = (
         "salloc",
@@ -235,16 +237,13 @@ def _salloc(client: Client, nodes: str, minutes: int, wait: float, progress: Pro
         # salloc's own limit holds even if we are killed; ours is for one that hangs.
         f"--immediate={math.ceil(wait)}",
         f"--time={minutes}",
-        "--job-name=bareboat-bench",
+        f"--job-name={name}",
         *client.salloc_options,
     )
     code, stdout, stderr = run_command(client, command, limit=wait + 2)
     granted = re.search(r"Granted job allocation (\d+)", stderr)
     if code == 0 and granted:
         return granted[1]
-    # salloc that was told to stop takes its request back; this is for the moment between grant and answer.
-    if asked := re.search(r"(?:Pending|Granted) job allocation (\d+)", stderr):
-        run_command(client, ("scancel", asked[1]), limit=60.0)
     raise BenchError(
         f"Slurm gave no allocation of {nodes} nodes within {wait:g} s{_tail(stdout, stderr)}",
         hint="see sinfo; a partition or account can be given by --salloc-option",
@@ -287,65 +286,19 @@ def _require(client: Client, command: Sequence[str]) -> str:
 def run_command(client: Client, command: Sequence[str], *, limit: float) -> tuple[int | None, str, str]:
     """Run a command; its exit code is None if it reached its limit.  It never outlives this call."""
     environment = {key: value for key, value in client.environment.items() if key not in _CONTAINER_VARIABLES}
-    identity = _identity(client.user)
     try:
-        with _signals_held_back() as came:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-                cwd=client.directory,
-                # Ctrl-C is ours to pass on: srun would only ask for a second one.
-                start_new_session=True,
-                text=True,
-                errors="replace",
-                user=identity[0] if identity else None,
-                group=identity[1] if identity else None,
-                extra_groups=identity[2] if identity else None,
-            )
+        return process.run(
+            command,
+            environment=environment,
+            directory=client.directory,
+            identity=_identity(client.user),
+            limit=limit,
+        )
     except OSError as error:
         raise BenchError(
             f"{command[0]} cannot be started: {error.strerror} ({error.filename})",
             hint="is Slurm's client in PATH?",
         ) from error
-    try:
-        for number in came:
-            signal.raise_signal(number)
-        stdout, stderr = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        stdout, stderr = _end(process)
-        return None, stdout, stderr
-    except BaseException:
-        _end(process)
-        raise
-    return process.returncode, stdout, stderr
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> Iterator[list[int]]:
-    """Note the signals that come while a process is started: until that is known, it could not be ended."""
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield came
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Tell a command to end (srun then kills its step), and see to it that it does."""
-    process.terminate()
-    try:
-        return process.communicate(timeout=_GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.communicate()
 
 
 def _identity(user: str | None) -> tuple[int, int, list[int]] | None:
