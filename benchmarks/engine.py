@@ -13,6 +13,7 @@ from benchmarks.progress import Progress
 from benchmarks.records import Record
 from benchmarks.runner import Hung, Output, Stopped
 from benchmarks.schedule import Turn, make_schedule
+from benchmarks.stats import median
 
 TRIES = 2
 """So many failures in a row, and a side of a case is given up; one alone may be the machine's."""
@@ -206,15 +207,18 @@ def _salvage(case: Case, hung: Hung) -> Reading:
 
 
 class _Clock:
-    """Is there room for one more round, if it takes as long as the longest until now?"""
+    """Is there room for one more round, if it takes as long as those until now in the median?"""
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._began = self._last = time.monotonic()
-        self._longest = 0.0
+        self._rounds: list[float] = []
+        self._asked = False
 
     def has_room(self) -> bool:
         now = time.monotonic()
-        self._longest = max(self._longest, now - self._last)
-        self._last = now
-        return self._seconds is None or now - self._began + self._longest <= self._seconds
+        if self._asked:
+            self._rounds.append(now - self._last)
+        self._asked, self._last = True, now
+        likely = median(self._rounds) if self._rounds else 0.0
+        return self._seconds is None or now - self._began + likely <= self._seconds

@@ -93,14 +93,18 @@ def parse_table(text: str) -> Table:
     )
 
 
-def find_traffic(text: str) -> str:
-    """Name the way of the payload from the lines "# net bytes" of an output, "" where there are none."""
+def find_traffic(text: str, nodes: int) -> str:
+    """Name the way of the payload from the lines "# net bytes" of a step on so many nodes.
+
+    "" where there are none, or they do not say it.
+    """
     traffic = [
         Traffic(int(match[1]), match[2], *(int(count) for count in match.groups()[2:]))
         for line in text.split("\n")
         if (match := _NET.match(line))
     ]
-    return describe_transport(tuple(traffic)) if traffic else ""
+    way = describe_transport(tuple(traffic), nodes=nodes)
+    return "" if way.startswith("unknown") else way
 
 
 def parse_hello(text: str) -> tuple[Hello, ...]:
@@ -140,11 +144,12 @@ def parse_cma(text: str) -> str:
     return "ok" if any(outcome == "ok" for outcome, _ in found) else "none"
 
 
-def describe_transport(traffic: tuple[Traffic, ...]) -> str:
+def describe_transport(traffic: tuple[Traffic, ...], *, nodes: int = 0) -> str:
     """Name the way that the payload took, from the counters of both ranks' nodes.
 
     A way is named when its counter moved by at least half the payload: other traffic is small beside it,
-    and a header only adds.  Compression does not occur in the known transports.
+    and a header only adds.  Compression does not occur in the known transports.  nodes: those of the step,
+    where not every rank has a line, as one that only receives; 0: there is one of each.
     """
     if not traffic:
         return "unknown: the program prints no counters"
@@ -154,7 +159,7 @@ def describe_transport(traffic: tuple[Traffic, ...]) -> str:
         return "unknown: nothing was sent"
     if all(max(item.fabric_sent, item.fabric_received) * 2 >= payload for item in traffic):
         return "fabric (RDMA ports)"
-    if len(hosts) == 1:
+    if (nodes or len(hosts)) == 1:
         if all(item.loopback * 2 >= payload for item in traffic):
             return "loopback TCP"
         return "shared memory"

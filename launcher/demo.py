@@ -37,6 +37,7 @@ PREFIX_PARENT = "/var/lib"
 """Where the installed prefix lies: not in /tmp, which each node has for itself."""
 NODES = 2
 RANKS = 4
+SUITES = ("launch", "osu", "npb")
 ONLY = ("true", "MPI start and end", "osu_latency", "osu_bw", "osu_allreduce", "is.S", "mg.S")
 """What is measured of the suites: enough to see each, and 15 rounds of it fit into the time."""
 ROUNDS = 15
@@ -256,7 +257,6 @@ def _measure(stage: Stage, console: Console) -> tuple[Results, Ending]:
     from benchmarks.progress import make_progress
     from benchmarks.runner import Client
     from benchmarks.running import RunOptions, run_bench
-    from benchmarks.suites import SUITES
     from benchmarks.suites.common import Target
 
     user = stage.user
@@ -274,7 +274,7 @@ def _measure(stage: Stage, console: Console) -> tuple[Results, Ending]:
     options = RunOptions(
         Target(client=client, nodes=NODES, rounds=ROUNDS, limit=LIMIT),
         str(stage.image),
-        tuple(SUITES),
+        SUITES,
         Asked(Level.QUICK, ranks=(2,), only=ONLY),
         seconds=SECONDS,
     )

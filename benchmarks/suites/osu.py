@@ -63,7 +63,7 @@ def offer(ground: Ground) -> Offer:
     cases = tuple(
         Case(
             *(NAME, program.name, nodes, ranks, commands[program.name]),
-            make_reader(program, facts=own),
+            make_reader(program, nodes, facts=own),
             whole=not own,
         )
         for program in chosen
@@ -74,7 +74,7 @@ def offer(ground: Ground) -> Offer:
     return Offer(cases, notes=notes)
 
 
-def make_reader(program: OsuProgram, *, facts: bool = False) -> Callable[[Output], Reading]:
+def make_reader(program: OsuProgram, nodes: int, *, facts: bool = False) -> Callable[[Output], Reading]:
     """What reads a run of a program: its main column, and what it says of library and transport.  Pure.
 
     facts: the program was asked for them, and prints them when its table is whole.
@@ -92,7 +92,7 @@ def make_reader(program: OsuProgram, *, facts: bool = False) -> Callable[[Output
             for size, value in found.tables[0].column(metric.column).items()
         )
         library, digest = (found.facts.get(name, "") for name in ("library", "library digest"))
-        return Reading(figures, Facts(library, digest, find_traffic(output.stdout)))
+        return Reading(figures, Facts(library, digest, find_traffic(output.stdout, nodes)))
 
     return read
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.errors import BenchError
-from benchmarks.osu import Hello, Traffic, describe_transport, parse_cma, parse_hello, parse_table
+from benchmarks.osu import (
+    Hello,
+    Traffic,
+    describe_transport,
+    find_traffic,
+    parse_cma,
+    parse_hello,
+    parse_table,
+)
 
 OURS = """
 # bareboat MPI Latency Test, as OSU 7.5
@@ -134,3 +142,14 @@ def test_cma() -> None:
 )
 def test_transport(records: tuple[Traffic, ...], expected: str) -> None:
     assert describe_transport(records) == expected
+
+
+@pytest.mark.parametrize(("nodes", "expected"), [(1, "shared memory"), (2, "network interfaces (TCP)")])
+def test_who_only_receives_has_no_line(nodes: int, expected: str) -> None:
+    sent = 2_000_000 if nodes == 2 else 10
+    line = (
+        f"# net bytes rank 0 on n1: sent {sent} received 10 loopback 0 fabric-sent 0 fabric-received 0 "
+        "payload 1000000\n"
+    )
+    assert find_traffic(line, nodes) == expected
+    assert find_traffic(line.replace(f"sent {sent}", "sent 20", 1), 2) == ""
