@@ -216,9 +216,9 @@ def _local(target: Target, mpi: Mpi | None, progress: Progress) -> Iterator[Allo
 
 def _srun_options(options: RunOptions, mpi: Mpi | None, allocation: Allocation) -> tuple[str, ...]:
     """What srun is told for MPI programs."""
-    if mpi is None or allocation.launcher is not None:
+    if allocation.launcher is not None:
         return ()
-    speaks = options.mpi or advise_pmi(mpi.host)
+    speaks = options.mpi or (advise_pmi(mpi.host) if mpi is not None else "")
     return (f"--mpi={speaks}",) if speaks else ()
 
 
