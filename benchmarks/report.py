@@ -12,6 +12,7 @@ from benchmarks.results import Derived, Failure, Results, Row, SideCommand, Side
 from benchmarks.schedule import Side
 from benchmarks.shown import printable_all
 from benchmarks.stats import MIN_ROUNDS, Better, Comparison, Estimate, Outcome, Verdict, median
+from benchmarks.typed import require_types
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -175,7 +176,7 @@ def from_json(text: str) -> Results:
     """Read what `to_json` wrote.  Raises BenchError for anything else."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"the results are not JSON: {error}") from error
     if not isinstance(data, dict) or data.get("schema") not in _READ:
         found = data.get("schema") if isinstance(data, dict) else None
@@ -184,8 +185,17 @@ def from_json(text: str) -> Results:
             hint="they are of another version of bareboat, or not of bareboat",
         )
     try:
-        return _results(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        results = _results(data)
+        require_types(results, Results, "the whole")
+        for row in results.rows:
+            if (
+                len(row.bare) != len(row.container)
+                or min(row.bare, default=0) <= 0
+                or min(row.container) <= 0
+            ):
+                raise ValueError(f"the samples of {row.metric} are no pairs of values above 0")
+        return results
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BenchError(f"the results are damaged: {type(error).__name__}: {error}") from error
 
 

@@ -8,6 +8,10 @@ from typing import Any
 
 from benchmarks.schedule import Side
 from benchmarks.stats import Better, Comparison, Estimate, Verdict
+from benchmarks.typed import require_types
+
+_LAST = 1e11
+"""Seconds since 1970 that still have a date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,11 @@ def setting_from(data: Mapping[str, Any]) -> Setting:
         ),
         "versions": _pairs(data.get("versions", ())),
     }
-    return Setting(**{**data, **changed})
+    setting = Setting(**{**data, **changed})
+    require_types(setting, Setting, "setting")
+    if not 0 <= setting.started < _LAST:
+        raise ValueError(f"started is {setting.started}")
+    return setting
 
 
 def _pairs(data: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:

@@ -192,7 +192,9 @@ def rounds_needed(comparison: Comparison, *, margin: float = MARGIN, metrics: in
     wanted = max(margin - distance, distance)
     width = max(ratio.high - ratio.value, ratio.value - ratio.low)
     least = max(MIN_ROUNDS, math.ceil(math.log2(2 * metrics / ALPHA)) if distance > margin else 0)
-    total = max(least, math.ceil(comparison.rounds * (width / wanted) ** 2))
+    times = width / wanted
+    # Of values that differ by orders of magnitude there may be no finite number.
+    total = max(least, math.ceil(comparison.rounds * (times if times < _MANY else _MANY) ** 2))
     return max(1, total - comparison.rounds)
 
 

@@ -88,7 +88,7 @@ def test_every_counter_has_a_transport(first: tuple[int, ...], second: tuple[int
 
 estimates = st.builds(Estimate, value=finite, low=finite, high=finite)
 verdicts = st.builds(Verdict, outcome=st.sampled_from(Outcome), percent=finite, reason=text)
-samples = st.lists(positive, min_size=1, max_size=4).map(tuple)
+samples = st.lists(positive, min_size=3, max_size=3).map(tuple)
 comparisons = st.builds(
     Comparison, bare=finite, container=finite, ratio=estimates, added=estimates, rounds=st.integers()
 )
