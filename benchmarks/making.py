@@ -133,8 +133,7 @@ def _make_in_image(
 ) -> tuple[str, str]:
     """The compiler that made them all, or "" and why there is none."""
     sources = directory / "src"
-    if not sources.exists():
-        shutil.copytree(SOURCES, sources)
+    shutil.copytree(SOURCES, sources, dirs_exist_ok=True)  # of a measurement that goes on, perhaps older ones
     why = "the image has no MPI compiler"
     for compiler in mpi.compilers:
         try:

@@ -275,12 +275,16 @@ def _joined(before: Kept, now: Kept) -> Kept:
             "the measurement cannot go on: it would now have other cases than before",
             hint="the nodes, the image, the programs or bareboat have changed: measure into a new directory",
         )
+    here = {node.host for node in now.setting.machine}
+    gone = tuple(node for node in before.setting.machine if node.host not in here)
     jobs = dict.fromkeys((*before.setting.job_id.split(", "), now.setting.job_id))
     setting = replace(
         now.setting,
         started=before.setting.started,
         command=before.setting.command,
         job_id=", ".join(jobs),
+        nodes=tuple(dict.fromkeys((*before.setting.nodes, *now.setting.nodes))),
+        machine=(*gone, *now.setting.machine),
     )
     return replace(now, setting=setting, notes=tuple(dict.fromkeys((*before.notes, *now.notes))))
 

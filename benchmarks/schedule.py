@@ -43,7 +43,8 @@ def make_schedule(
     The cells come in random order in each round, so that no cell always follows the same other one.  The
     sides of a cell run one after the other, so that a slow change of the machine meets all of them; their
     order is random too, but balanced over the counted rounds of a cell, so that each place costs all sides
-    the same.  The same seed gives the same schedule.  Raises BenchError for no cells, fewer than two sides,
+    the same.  The same seed gives the same schedule, of which more rounds are a
+    continuation.  Raises BenchError for no cells, fewer than two sides,
     no rounds, or a negative warm-up.
     """
     if not cells:
@@ -55,10 +56,13 @@ def make_schedule(
         raise BenchError(
             f"{rounds} rounds after {warmup} of warm-up cannot be run", hint="give at least 1 round"
         )
-    draw = random.Random(seed)
-    orders = [_balanced(sides_of(cell), rounds, draw) for cell in cells]
+    # Each cell and round has draws of its own, so that more rounds leave the first ones as they were.
+    orders = [
+        _balanced(sides_of(cell), rounds, random.Random(f"{seed} cell {at}")) for at, cell in enumerate(cells)
+    ]
     turns: list[Turn[Cell, AnySide]] = []
     for number in range(-warmup, rounds):
+        draw = random.Random(f"{seed} round {number}")
         shuffled = list(range(len(cells)))
         draw.shuffle(shuffled)
         for index in shuffled:

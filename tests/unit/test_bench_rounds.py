@@ -38,6 +38,11 @@ def test_schedule_is_balanced_paired_and_repeatable() -> None:
     assert len(follows) == 6
 
 
+def test_more_rounds_go_on_where_fewer_ended() -> None:
+    few, many = (make_schedule(["a", "b"], SIDES, rounds=rounds, warmup=1, seed=5) for rounds in (7, 15))
+    assert many[: len(few)] == few
+
+
 def test_schedule_of_nothing() -> None:
     with pytest.raises(BenchError, match="there is nothing to measure"):
         make_schedule([], SIDES, rounds=1, warmup=0, seed=1)
