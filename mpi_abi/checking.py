@@ -78,13 +78,15 @@ def check_image(view: RootView, judge: Judge, *, programs: bool = True) -> Check
         return Checked((whole,))
     found = find_programs(view)
     judged = []
-    for path in dict.fromkeys((*found.paths, *(path for path, _ in plugin_files(view, None)))):
+    for path, adapts in (dict.fromkeys(found.paths, "") | dict(plugin_files(view, None))).items():
         try:
             each = judge.judge(view, path, reads=reads)
         except AbiError as error:
             judged.append(report.Program(path, None, str(error)))
             continue
-        if _uses_mpi(each):
+        if adapts and each.host and each.host.family != adapts:
+            continue  # nobody opens it here
+        if adapts or _uses_mpi(each):
             judged.append(report.Program(path, each.verdict))
     return Checked((whole,), report.Programs(tuple(judged), found.left_out, found.closed, found.ended))
 

@@ -16,10 +16,22 @@ from .libc import LibcFacts, LibcKind, probe_libc, root_machine
 from .linkedin import find_in_static, find_in_tree
 from .loader import Found, LoadedObject, Loader, Missing, Tree
 from .mpilib import MpiLibrary, identify, looks_like_mpi
-from .opened import Plugin, adapts_to, asked_names, find_plugins, plugin_needs, read_shebang
+from .opened import Plugin, adapts_to, asked_names, find_plugins, opened_alone, plugin_needs, read_shebang
 from .reads import Reads
 from .rootfs import RootView
-from .users import Binding, Need, bindings_of, c_first, markers_of, mpi_in, needs_of, of_family, offered_by
+from .users import (
+    Binding,
+    Need,
+    bindings_of,
+    c_first,
+    copies_of,
+    markers_of,
+    mpi_in,
+    needs_of,
+    of_family,
+    offered_by,
+    runtimes_of,
+)
 
 # A program that imports one of these can open or start others, whose MPI its own tree does not show.
 _REACHES_OUT = frozenset(
@@ -61,6 +73,7 @@ class ImageMpiFacts:
     into; ``plugins`` are files that the program opens by the table, whose ``needs`` count like its own.
     ``early`` are libraries (name -> path without links) that an RPATH finds for the MPI's own needs,
     ``bindings`` what the MPI's own Fortran and C++ libraries need of its others.
+    ``owners`` are the roles of the libraries that have a copied object.
     ``adapts`` are families of which a program takes the one that it finds, if it does: then ``family`` is one
     that is preferred, whatever ``mpi`` is, and ``asked`` are the names by which it wants the MPI.
     ``obstacles`` are libraries (name, path without links) that an RPATH of the host's own files would find.
@@ -88,6 +101,7 @@ class ImageMpiFacts:
     plugins: tuple[str, ...] = ()
     early: Mapping[str, str] = field(default_factory=dict)
     bindings: tuple[Binding, ...] = ()
+    owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     adapts: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
     obstacles: tuple[tuple[str, str], ...] = ()
@@ -202,16 +216,18 @@ class ImageProbe:
             return _linked_in(facts, program.path, family)
         if program.kind is ProgramKind.FOREIGN or libc.kind is LibcKind.NONE:
             return facts
-        plugins = self._plugins(facts, loader, sparing=sparing)
         found = mpi_in(self._elves, tree)
+        alone = opened_alone(loader, tree) if elf and not (found or interpreter) else None
+        if alone:
+            facts = replace(facts, tree=Tree(tree.objects, ()))
+        plugins = [alone] if alone else self._plugins(facts, loader, sparing=sparing)
         if found:
             facts, self._users = self._with_tree(facts, found)
         else:
             holder, family = find_in_tree(self._elves, tree)
             if holder:
                 return _linked_in(facts, holder, family)
-            facts = self._with_search(facts, loader, plugins, sparing=sparing)
-            facts = self._adapted(facts, plugins)
+            facts = self._adapted(self._with_search(facts, loader, plugins, sparing=sparing), plugins)
         facts = self._with_plugins(facts, plugins)
         return replace(facts, offered=offered_by(self._elves, facts.mpi))
 
@@ -282,7 +298,7 @@ class ImageProbe:
         family = next(item.family for item in found.values() if item.role == C_ROLE)
         mine = of_family(found, family)
         needs, users = needs_of(self._elves, facts.tree, mine)
-        copies = self._copies(facts.tree.objects[0], tuple(mine.values()))
+        copies, owners = copies_of(self._elves, facts.tree.objects[0], c_first(mine.values()))
         changed = replace(
             facts,
             family=family,
@@ -294,21 +310,11 @@ class ImageProbe:
                 self._elves, facts.tree, mine, needs, at_once=bool(self._environment.get("LD_BIND_NOW"))
             ),
             copies=copies,
+            owners=owners,
             markers=markers_of(self._elves, users, mine.values(), family) - copies.keys(),
-            fortran=tuple(
-                dict.fromkeys(
-                    name for user in users for name in user.facts.needed if tables().fortran_maker(name)
-                )
-            ),
+            fortran=runtimes_of(users),
         )
         return changed, users
-
-    def _copies(self, program: LoadedObject, libraries: tuple[MpiLibrary, ...]) -> dict[str, int]:
-        copied = self._elves.copies(program.host_path)
-        if not copied:
-            return {}
-        names = frozenset[str]().union(*(self._elves.exports(item.host_path) for item in libraries))
-        return {name: size for name, size in copied.items() if name in names}
 
     # -- MPI somewhere in the image --------------------------------------------------------------------------
 
@@ -382,9 +388,9 @@ class ImageProbe:
         if facts.source is not MpiSource.SEARCH or facts.kind is ProgramKind.NONE:
             return facts
         adapts = adapts_to(plugins)
-        family = facts.family
-        if family not in self._prefer:
-            family = next((name for name in self._prefer if name in adapts), family)
+        able = [name for name in (facts.family, *self._prefer, *adapts) if name in adapts]
+        here = [name for name in able if name in self._prefer]
+        family = (here or able or [facts.family])[0]
         return replace(facts, adapts=adapts, family=family)
 
 

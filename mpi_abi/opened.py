@@ -71,6 +71,17 @@ def find_plugins(loader: Loader, names: Collection[str] | None, *, follow: Follo
     return found
 
 
+def opened_alone(loader: Loader, tree: Tree) -> Plugin | None:
+    """A file that adapts, judged by itself: who opens it has opened its MPI before.  None if it is none."""
+    real = tree.objects[0].real
+    rows = (row for row in tables().plugins if row.adapts)
+    for row in rows:
+        paths = (path for pattern in row.files for path in loader.view.expand(pattern))
+        if any(loader.view.canonical(path) == real for path in paths):
+            return Plugin(tree.objects[0].path, tree, {}, row.adapts)
+    return None
+
+
 def plugin_needs(
     elves: ElfCache, plugin: Plugin, library: MpiLibrary
 ) -> tuple[tuple[Need, ...], tuple[LoadedObject, ...]]:

@@ -120,6 +120,24 @@ def markers_of(
     return frozenset[str]().union(*(elves.exports(item.host_path) & names for item in users))
 
 
+def copies_of(
+    elves: ElfCache, program: LoadedObject, libraries: Iterable[MpiLibrary]
+) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+    """The objects that a program copies out of libraries: their sizes in bytes, and the roles of these."""
+    owners: dict[str, tuple[str, ...]] = {}
+    if copied := elves.copies(program.host_path):
+        for item in libraries:
+            for name in copied.keys() & elves.exports(item.host_path):
+                owners[name] = (*owners.get(name, ()), item.role)
+    return {name: copied[name] for name in owners}, owners
+
+
+def runtimes_of(users: Iterable[LoadedObject]) -> tuple[str, ...]:
+    """The Fortran compilers' run-time libraries (sonames) that these need."""
+    names = (name for user in users for name in user.facts.needed)
+    return tuple(dict.fromkeys(name for name in names if tables().fortran_maker(name)))
+
+
 def offered_by(elves: ElfCache, libraries: Iterable[MpiLibrary]) -> frozenset[str]:
     """All MPI functions of the C library among these."""
     for item in libraries:

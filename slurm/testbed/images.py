@@ -49,6 +49,7 @@ def entry_of_image(name: str, table: RecipeTable) -> Path:
     recipe = table.recipe(name)
     trees = (entry_of_wheel(prefix).name for prefix, _ in recipe.wheels)
     what = [recipe.suite, *recipe.packages, *recipe.build, repr(recipe.wheels), repr(recipe.compilers)]
+    what += [recipe.part] if recipe.part else []
     digest = digest_of(*what, MIRROR, _read(BUILDER), *trees, *_contents(recipe.programs))
     return cache_directory() / "images" / f"{name}-{digest}"
 
@@ -123,7 +124,7 @@ def _build_image(recipe: Recipe, directory: Path, progress: Progress) -> Path:
     for path in {path for program in recipe.programs for path in (program.source, *program.files)}:
         shutil.copy(path, directory / "sources" / path.name)
     _run_logged(command, directory / "log", what=recipe.name, progress=progress)
-    return directory / "root"
+    return directory / "root" / recipe.part.lstrip("/")
 
 
 def _line(recipe: Recipe, program: Program) -> str:

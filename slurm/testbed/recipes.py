@@ -34,7 +34,8 @@ class Recipe:
     """How one image is made: Debian's release and packages, trees of wheels, programs and their compilers.
 
     ``wheels`` are pairs: a prefix of slurm/testbed/wheels.toml and the image's directory that it is copied
-    into.  ``compilers`` has for each language the name in the image.
+    into.  ``compilers`` has for each language the name in the image.  ``part`` is the directory of all
+    that which is the image, e.g. a root of another distribution that a script has made, "" for the whole.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Recipe:
     compilers: tuple[tuple[str, str], ...] = ()
     build: tuple[str, ...] = ()
     wheels: tuple[tuple[str, str], ...] = ()
+    part: str = ""
 
     def compiler(self, language: str) -> str:
         """What makes a program of this language ("" where nothing is to be compiled)."""
@@ -119,6 +121,7 @@ class _Reader:
             compilers=tuple(compilers.items()),
             build=tuple(entry.pop("build", ())),
             wheels=tuple((prefix, target) for prefix, target in entry.pop("wheels", ())),
+            part=entry.pop("part", ""),
         )
         self.unknown += [f"image.{name}.{key}" for key in entry]
         return recipe

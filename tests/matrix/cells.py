@@ -83,6 +83,7 @@ class Cell:
 
 
 OTHERS = {
+    "musl": (Program("plain", (f"{BIN}/plain",), checks=False),),
     "deb13-plain": (Program("true", ("/bin/true",), checks=False),),
     "wheel-impi": (
         Program(
@@ -105,7 +106,7 @@ def programs(recipe: Recipe) -> Iterable[Program]:
         if item.name.startswith("check"):
             path = f"{BIN}/{item.name}"
             argv = (python, path) if item.language == "python" else (path,)
-            yield Program(item.name, argv, real=item.name != "check-musl")
+            yield Program(item.name, argv, real=not item.name.startswith("check-musl"))
     yield from OTHERS.get(recipe.name, ())
 
 

@@ -25,9 +25,10 @@ itself, as rank 0 of 1), or *keeps its own* MPI. The column *own* has nothing sw
 (`BAREBOAT_MPI=image`).
 
 Programs: `check` is C, as a position-independent executable and without (`-nopie`), with DT_RPATH
-(`-rpath`), C++ (`-cxx`), Fortran (`-mpif`, `-usempi`), Python (`check.py`, by mpi4py), by the standard
-ABI (`-abi`, and by its drafts, `-abi-draft`), with its MPI linked in (`-static`), with musl and a stand-
-in for MPICH (`-musl`), and on an Open MPI that is called libmpi.so.12 (`-as-12`). Images:
+(`-rpath`), C++ (`-cxx`), Fortran (`-mpif`, `-usempi`, `-f08`, and with attributes, `-attr`), Python
+(`check.py`, by mpi4py), by the standard ABI (`-abi`, and by its drafts, `-abi-draft`), with its MPI linked in
+(`-static`), with musl and a stand-in for MPICH (`-musl`, and `-musl-only` in an image without glibc), and on
+an Open MPI that is called libmpi.so.12 (`-as-12`). Images:
 `slurm/testbed/images.toml`. Hosts: Debian 12's MPICH and Open MPI, and PyPI's wheels of MPICH, Open MPI
 and Intel MPI.
 """

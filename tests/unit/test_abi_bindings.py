@@ -129,6 +129,27 @@ def test_one_of_the_images_interfaces_may_rest_on_another(tmp_path: Path) -> Non
         assert (verdict.kind is VerdictKind.NATIVE) is (number == 0)
 
 
+def test_an_object_of_a_library_that_stays_is_as_large_as_ever(tmp_path: Path) -> None:
+    """A program that is no PIE copies Fortran's markers, which the host's C library need not have."""
+    root = make_root(tmp_path / "image")
+    library = make_library(library_dir(root) / "libmpi.so.12", MPICH_SOURCE)
+    text = (
+        BINDINGS.replace("int MPI_Extra(void); int MPII_Inner(void);", "") + "long MPIR_F08_MPI_IN_PLACE = 1;"
+    )
+    fortran = make_library(library_dir(root) / "libmpifort.so.12", text, str(library))
+    program = "extern long MPIR_F08_MPI_IN_PLACE; void mpi_init_(int *);"
+    program += "int main(void) { int e; mpi_init_(&e); return MPIR_F08_MPI_IN_PLACE; }"
+    compile_c(root / "usr/bin/app", program, str(fortran), str(library), "-no-pie", "-fno-pie")
+    make_library(tmp_path / "host/lib/libmpi.so.12", MPICH_SOURCE)
+    host = probe_host(prefixes=(str(tmp_path / "host"),), search=False)[0]
+    facts = probe_image(RootView(str(root)), program="/bin/app", environment={})
+    assert (facts.copies, facts.owners) == (
+        {"MPIR_F08_MPI_IN_PLACE": 8},
+        {"MPIR_F08_MPI_IN_PLACE": ("fortran",)},
+    )
+    assert judge(facts, host).kind is VerdictKind.NATIVE
+
+
 def chain_of(tmp_path: Path, inner: str) -> Verdict:
     """Judge a program of the Fortran 2008 interface, which calls that of mpif.h, which calls ``inner``."""
     root = make_root(tmp_path / "image")

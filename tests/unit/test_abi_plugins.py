@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from abi_toolbox import MPICH_SOURCE, OPENMPI_SOURCE, compile_c, library_dir, make_library, make_root
 
+from mpi_abi.checking import check_image
 from mpi_abi.families import tables
 from mpi_abi.image import ImageMpiFacts, MpiSource, probe_image
 from mpi_abi.judging import Judge, Judgement
@@ -173,6 +174,21 @@ def test_the_images_own_family_comes_first(root: Path, tmp_path: Path) -> None:
     judged = Judge((str(tmp_path / "host"),), search=False).judge(RootView(str(root)), "/bin/python3")
     assert (judged.verdict.kind, judged.image.family) == (VerdictKind.NATIVE, "mpich")
     assert (judged.image.plugins, judged.image.adapted) == ((module,), False)
+
+
+def test_of_the_modules_of_an_image_that_of_the_hosts_family_is_judged(root: Path, tmp_path: Path) -> None:
+    module, other = _two_modules(root)
+    make_library(tmp_path / "host/lib/libmpi.so.12", MPICH_SOURCE)
+    judge = Judge((str(tmp_path / "host"),), search=False)
+    found = check_image(RootView(str(root)), judge).programs
+    assert found is not None
+    assert [(each.path, each.verdict.kind if each.verdict else None) for each in found.judged] == [
+        (module, VerdictKind.IMPOSSIBLE)
+    ]
+    make_library(tmp_path / "host/lib/libmpi.so.12", MPICH_SOURCE + _MORE)
+    judge = Judge((str(tmp_path / "host"),), search=False)
+    assert judge.judge(RootView(str(root)), module).verdict.kind is VerdictKind.NATIVE
+    assert judge.judge(RootView(str(root)), other).verdict.kind is VerdictKind.TRANSLATED
 
 
 def test_the_table_names_places_in_the_image() -> None:

