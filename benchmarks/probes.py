@@ -162,7 +162,7 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     boots: dict[str, list[str]] = {}
-    for host, facts in found.items():
+    for host, facts in sorted(found.items()):  # they answer in any order
         boots.setdefault(facts.get("boot", host), []).append(host)
     for hosts in boots.values():
         if len(hosts) > 1:
