@@ -24,7 +24,7 @@ PAIRS = (
 """Images with PyPI's mpi4py, and the hosts whose MPI is swapped in."""
 LEFT_OUT = {
     "test_util_sync.Test*World.test*": "under MPICH 4.0 mutexes, conditions and semaphores between ranks "
-    "fail (a rank holds no mutex) or are waited for for ever, the first two outside of containers as well",
+    "fail or wait for ever, without a container as well if srun starts them (not if mpiexec does)",
 }
 """Tests that are not run, by mpi4py's patterns, with the reason."""
 
