@@ -30,6 +30,10 @@ from benchmarks.stats import Better
 
 NAME = "io"
 _PROGRAM = "bareboat_io"
+_INSIDE = (("BAREBOAT_MPI", "image"),)
+"""Nothing here is an MPI program, but a launch judges all that it may load: a python3 whose mpi4py the host's
+MPI does not fit would be refused."""
+
 _DONE = re.compile(r"^(?:\d+: )?(write|meta|tree|import): (\d+) times, (\d+) bytes, (\d+\.\d+) s$")
 _IMPORT = (
     "import sys, time; start = time.perf_counter(); "
@@ -128,7 +132,9 @@ def _both(ground: Ground, *arguments: str) -> dict[str, Command]:
     """Plain programs need no option of srun."""
     return {
         BARE: Command((ground.programs[BARE, _PROGRAM], *arguments)),
-        CONTAINER: Command((ground.programs[CONTAINER, _PROGRAM], *arguments), ground.image),
+        CONTAINER: Command(
+            (ground.programs[CONTAINER, _PROGRAM], *arguments), ground.image, variables=_INSIDE
+        ),
     }
 
 
@@ -136,11 +142,13 @@ def _of_image(ground: Ground, python: ImagePython) -> Iterator[tuple[str, str, d
     forms = ((CONTAINER, ground.image), *ground.asked.forms)
     program = ground.programs[BARE, _PROGRAM]
     tree = {BARE: Command((program, "tree", python.library_outside))}
-    tree |= {side: Command((program, "tree", python.library), image) for side, image in forms}
+    tree |= {
+        side: Command((program, "tree", python.library), image, variables=_INSIDE) for side, image in forms
+    }
     yield "tree", "read Python's library", tree
     argv = ("-S", "-B", "-c", _IMPORT)
     imports = {BARE: Command((*python.outside, *argv), variables=python.variables)}
-    imports |= {side: Command((python.program, *argv), image) for side, image in forms}
+    imports |= {side: Command((python.program, *argv), image, variables=_INSIDE) for side, image in forms}
     yield "import", "Python imports", imports
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,21 @@ def test_writing_metadata_trees_and_imports_in_every_form_of_an_image(
     assert all(value > 0 for row in found.values() for value in (*row.bare, *row.container))
     assert not list(out.glob("bareboat-io-*"))
     assert not list(Path("/dev/shm").glob("bareboat-io-*"))
+
+
+def test_a_python_with_an_mpi_that_the_hosts_does_not_fit(
+    cluster: Testbed,
+    prefix: Path,
+    user: pwd.struct_passwd,
+    image: Callable[[str], Path],
+    out: Path,
+) -> None:
+    """Its mpi4py wants symbols that the host's Open MPI lacks: no step of that Python starts with it."""
+    words = ("--image", image("deb13-openmpi"), "--ranks", 1, "--out", out, "--only", "Python imports")
+    done = bench_io(cluster, prefix, user, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = results_of(out).rows
+    assert (row.case, len(row.container)) == ("Python imports", 2)
 
 
 def test_an_image_without_a_directory_or_a_python_says_what_was_not_measured(

@@ -68,6 +68,15 @@ def test_without_the_program_the_suite_says_what_to_install() -> None:
     assert "libc6-dev" in caught.value.hint
 
 
+def test_no_launch_is_judged_by_the_mpi_that_a_python_may_load() -> None:
+    """This host's own tree as an image: it has a Python."""
+    cases = offer(ground("/", forms=(("file", "/images/a.sqfs"),))).cases
+    assert {"read Python's library", "Python imports"} < {case.title for case in cases}
+    inside = [command for case in cases for command in case.commands.values() if command.image]
+    assert {command.image for command in inside} == {"/", "/images/a.sqfs"}
+    assert {command.variables for command in inside} == {(("BAREBOAT_MPI", "image"),)}
+
+
 def test_no_python_where_there_is_no_image(tmp_path: Path) -> None:
     assert find_python(str(tmp_path / "missing")) is None
     (tmp_path / "usr/bin").mkdir(parents=True)
