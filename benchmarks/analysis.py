@@ -14,9 +14,9 @@ from benchmarks.errors import BenchError
 from benchmarks.folder import RESULTS, SETTING, Folder, Kept, Outline
 from benchmarks.records import Record
 from benchmarks.report import from_json
-from benchmarks.results import Failure, Results, Row, SideFacts
+from benchmarks.results import ADDED_TIMES, Derived, Failure, Results, Row, SideFacts
 from benchmarks.schedule import Side
-from benchmarks.stats import Outcome, Verdict, compare, judge
+from benchmarks.stats import MIN_ROUNDS, Outcome, Point, Verdict, compare, fit_added, judge
 
 PROBE = "probe"
 """The suite whose records say what each side uses, where a program does not say it itself."""
@@ -44,6 +44,7 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
     rounds = complete_rounds(counted, lambda cell: sides.get(cell, ()))
     probes = _probes(records)
     rows: list[Row] = []
+    lines: dict[tuple[str, int, str], list[_Samples]] = {}
     facts: dict[SideFacts, None] = {}
     for one in kept.outlines:
         for samples in _pair(one, rounds):
@@ -57,11 +58,15 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
                 for side, used in ((BARE, bare), (samples.side, other))
                 if used.library
             }
-            rows += _rows(samples, _difference(bare, other, samples.side), kept.setting.seed)
+            difference = _difference(bare, other, samples.side)
+            rows += _rows(samples, difference, kept.setting.seed)
+            if one.suite in ADDED_TIMES and not difference:
+                lines.setdefault((one.title, one.nodes, samples.side), []).append(samples)
     return Results(
         suite="run",
         setting=kept.setting,
         rows=_judged(rows),
+        derived=tuple(figure for line in lines.values() for figure in _derive(line, kept.setting.seed)),
         sides=tuple(facts),
         commands=kept.commands,
         failures=(*kept.failures, *_set_aside(counted)),
@@ -71,7 +76,7 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
 
 
 def read_results(place: Path) -> Results:
-    """Read the results of a directory of `bareboat bench run`, or of a file that --json has written.
+    """Read the results of a directory of `bareboat bench run`, or a file of results.
 
     A measurement that did not come to write them is made up from what it kept.  Raises BenchError for what
     cannot be read, or is none of ours.
@@ -86,7 +91,7 @@ def read_results(place: Path) -> Results:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise BenchError(
             f"the results {source} cannot be read: {why}",
-            hint="name a directory of `bareboat bench run`, or a file that --json has written",
+            hint="name a directory of `bareboat bench run`, or a file of results",
         ) from error
     except BenchError as error:
         raise BenchError(f"{source}: {error}", hint=error.hint) from error
@@ -143,6 +148,37 @@ def _judged(rows: Sequence[Row]) -> tuple[Row, ...]:
         if row.comparison
         else row
         for row in rows
+    )
+
+
+def _derive(line: Sequence[_Samples], seed: int) -> tuple[Derived, ...]:
+    """Added time = once a node + for each rank on it (of one node, as nodes enter side by side)."""
+    times = [
+        {
+            bare.round: (bare.figures[0].value, other.figures[0].value)
+            for bare, other in zip(one.bare, one.other, strict=True)
+        }
+        for one in line
+    ]
+    common = sorted(set.intersection(*map(set, times)))
+    if len({one.outline.ranks for one in line}) < 2 or len(common) < MIN_ROUNDS:
+        return ()
+    points = [
+        Point(
+            one.outline.ranks / one.outline.nodes,
+            *(tuple(found[number][at] for number in common) for at in range(2)),
+        )
+        for one, found in zip(line, times, strict=True)
+    ]
+    fitted = fit_added(points, seed=seed)
+    first = line[0]
+    unit = first.bare[0].figures[0].unit
+    nodes = "1 node" if first.outline.nodes == 1 else f"{first.outline.nodes} nodes"
+    return (
+        Derived(f"{first.outline.title}: added time a node ({nodes})", unit, fitted.start, first.side),
+        Derived(
+            f"{first.outline.title}: added time a rank of a node ({nodes})", unit, fitted.slope, first.side
+        ),
     )
 
 

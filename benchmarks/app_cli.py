@@ -42,8 +42,7 @@ def _app(ctx: click.Context, /, **given: Any) -> None:
         "units": [list(pair) for pair in units],
         "directory": os.getcwd(),  # noqa: PTH109 (a name for srun)
     }
-    unset = run.make_context("run", [], resilient_parsing=True).params
-    measure(ctx, {**unset, **given, "suites": ("app",), "app": words})
+    measure(ctx, {**given, "suites": ("app",), "app": words})
 
 
 def _pair(text: str) -> tuple[str, str]:

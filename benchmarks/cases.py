@@ -14,7 +14,7 @@ from typing import Protocol
 
 from benchmarks.errors import BenchError
 from benchmarks.results import Failure
-from benchmarks.runner import Output
+from benchmarks.runner import Output, Step
 from benchmarks.stats import Better
 
 BARE = "bare"
@@ -90,6 +90,37 @@ class Command:
     options: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
 
+    def step(self, nodes: int, ranks: int, limit: float, *, title: str = "") -> Step:
+        """The step that runs it.  Pure."""
+        return Step(nodes, ranks, self.image, self.argv, limit, self.options, self.variables, title)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a side starts any program: its name in tables, and what it puts where in srun's command.
+
+    image: of srun's --container, None: bare, or another engine's affair; before: stands in front of the
+    program; options: srun's; variables: of the environment; peer: it is another container engine, of this
+    version ("": it does not say).
+    """
+
+    name: str
+    image: str | None = None
+    before: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    peer: bool = False
+    version: str = ""
+
+    def command(self, *argv: str) -> Command:
+        """What starts a program this way.  Pure."""
+        return Command((*self.before, *argv), self.image, self.options, self.variables)
+
+    def step(self, nodes: int, ranks: int, argv: tuple[str, ...], limit: float) -> Step:
+        """The step that starts a program this way.  Pure."""
+        title = f"{argv[0]} by {self.name}" if self.peer else ""
+        return self.command(*argv).step(nodes, ranks, limit, title=title)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -147,7 +178,9 @@ class Asked:
     osu and npb: directories of a site's own programs, bare and in the image ("" for the image: the bare
     side's are used there too), None: the built-in ones; forms: the same image in other forms, as (side,
     path), for launches and for what reads from the image; only: titles of cases, (): all of the level; app:
-    the program of suite "app".
+    the program of suite "app".  Of launches alone: label, what the image's side is called ("": the
+    container); engines, other container engines by name, None: all that work here; cold, without kept plans
+    as well.
     """
 
     level: Level = Level.NORMAL
@@ -158,6 +191,9 @@ class Asked:
     forms: tuple[tuple[str, str], ...] = ()
     only: tuple[str, ...] = ()
     app: App | None = None
+    label: str = ""
+    engines: tuple[str, ...] | None = ()
+    cold: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +202,8 @@ class Ground:
 
     image: its path; nodes: the numbers of nodes to measure on, ascending, for example (1, 2); cpus_per_node:
     processors; programs: (side, name as of `benchmarks.programs`) -> path on that side; options: srun's, for
-    MPI programs; scratch: a directory of the host that all nodes and the container see under the same path.
+    MPI programs; scratch: a directory of the host that all nodes and the container see under the same path;
+    ways: those of the launches, bare first.
     """
 
     asked: Asked
@@ -176,6 +213,7 @@ class Ground:
     programs: Mapping[tuple[str, str], str]
     options: tuple[str, ...] = ()
     scratch: str = ""
+    ways: tuple[Way, ...] = ()
 
     def commands(self, name: str, *arguments: str) -> dict[str, Command]:
         """The same program on both sides."""

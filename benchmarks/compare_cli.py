@@ -36,7 +36,7 @@ def _share(_ctx: click.Context, _parameter: click.Parameter, value: str) -> floa
 def compare(*, before: Path, after: Path, limit: float) -> None:
     """Compare two results, before and after a change.
 
-    A and B are directories of `bareboat bench run`, or files that --json has written. Exit code: 1 where
+    A and B are directories of `bareboat bench run`, or files of results (results.json). Exit code: 1 where
     something got slower by more than the limit with its whole interval; 125 where B lacks what A has; else 0.
     """
     from benchmarks.analysis import read_results

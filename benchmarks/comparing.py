@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.chance import correct, rank_sum
 from benchmarks.errors import BenchError
-from benchmarks.report import STYLES, format_estimate, format_value
+from benchmarks.report import STYLES, format_comparison, format_estimate, format_value
 from benchmarks.results import Results, Row
 from benchmarks.schedule import Side
 from benchmarks.shown import printable_all
@@ -115,12 +115,11 @@ def render_changes(changes: Changes, *, limit: float) -> Iterator[RenderableType
     table.add_column("verdict")
     for change in changes.changes:
         found = change.comparison
-        few = found.rounds < MIN_ROUNDS
         table.add_row(
             change.metric,
             change.side,
             *(f"{format_value(value)} {change.unit}" for value in (found.bare, found.container)),
-            format_value(found.ratio.value) if few else format_estimate(found.ratio),
+            format_comparison(found)[0],
             Text(str(change.verdict), style=STYLES[change.verdict.outcome]),
         )
     yield table

@@ -86,6 +86,8 @@ def find_engines(client: Client, asked: Sequence[str] | None) -> tuple[Installed
 
 def _find(client: Client, engine: Engine) -> Installed | None:
     if engine.srun_option:
+        if shutil.which("srun", path=client.environment.get("PATH")) is None:
+            return None
         _, shown, _ = run_command(client, ("srun", "--help"), limit=60.0)
         return Installed(engine) if engine.srun_option.partition("=")[0] in shown else None
     for name in engine.programs:

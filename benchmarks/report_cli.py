@@ -21,7 +21,7 @@ from benchmarks.folder import PAGE, TABLE, write_whole
 def report(*, results: Path, out: Path | None) -> None:
     """Show results as one page without a network (report.html), and as a table (results.csv).
 
-    DIR is of `bareboat bench run`; FILE is one that --json of another command has written.
+    DIR is of `bareboat bench run`; FILE is a results.json.
     """
     from benchmarks.analysis import read_results
     from benchmarks.page.html import to_html

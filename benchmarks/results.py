@@ -10,6 +10,9 @@ from benchmarks.schedule import Side
 from benchmarks.stats import Better, Comparison, Estimate, Verdict
 from benchmarks.typed import require_types
 
+ADDED_TIMES = frozenset({"launch"})
+"""Suites whose rows are read by what a side adds to bare, more than by the ratio."""
+
 _LAST = 1e11
 """Seconds since 1970 that still have a date."""
 
@@ -125,7 +128,7 @@ class Setting:
 class Results:
     """Everything of one suite.
 
-    commands: what was run, where there are more sides than bare and container; notes: what a reader should
+    commands: how each side of the launches starts a program; notes: what a reader should
     know beside the figures; stopped: why it ended early ("" if it did not).
     """
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from benchmarks.cases import BARE, CONTAINER
+from benchmarks import options
 from benchmarks.errors import BenchError
 from mpi_abi.rootfs import open_directory
 from mpi_abi.shown import printable
@@ -30,43 +30,6 @@ _MAY_CHANGE = {"resume", "out", "rounds", "budget", "minutes", "wait", "limit"}
 """What a measurement that goes on may be given anew."""
 
 
-def _words(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word for word in value.split(",") if word))
-
-
-def _numbers(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
-    words = value.split(",") if value else []
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise click.BadParameter(f"{value!r} is not a list of numbers above 0, like 2,16")
-    return tuple(int(word) for word in words)
-
-
-def _forms(
-    _ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
-    found: dict[str, str] = {}
-    for text in value:
-        label, separator, path = text.partition("=")
-        if not label or not separator or not path:
-            raise click.BadParameter(f"{text!r} is not LABEL=PATH, like squashfs=/images/a.sqfs")
-        if label in found or label in {BARE, CONTAINER}:
-            raise click.BadParameter(f"the label {label!r} is taken: give each form one of its own")
-        if not os.path.exists(path):  # noqa: PTH110
-            raise click.BadParameter(f"the image {path} does not exist")
-        found[label] = os.path.abspath(path)  # noqa: PTH100 (an image is a name; links in it stay)
-    return tuple(found.items())
-
-
-def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, str] | None:
-    """DIR[:DIR_IN_IMAGE]."""
-    if value is None:
-        return None
-    bare, _, inside = value.partition(":")
-    if not Path(bare).is_dir():
-        raise click.BadParameter(f"{bare} is no directory")
-    return os.path.abspath(bare), inside  # noqa: PTH100 (all nodes see it by this name)
-
-
 @click.command("run")
 @click.option("--image", metavar="PATH", help="The image. Must be given, but with --resume.")
 @click.option(
@@ -74,48 +37,33 @@ def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
     "suites",
     default=SUITES,
     show_default=True,
-    callback=_words,
+    callback=options.words,
     metavar="NAME,...",
     help="What to measure.",
 )
-@click.option(
-    "--only",
-    default="",
-    callback=_words,
-    metavar="NAME,...",
-    help="Of the programs of the suites only these, by the names in the table.",
-)
-@click.option(
-    "--form",
-    "forms",
-    multiple=True,
-    callback=_forms,
-    metavar="LABEL=PATH",
-    help="The same image in another form, for launches and for what reads from the image.",
-)
-@click.option("--nodes", type=click.IntRange(min=1), help="Nodes (default: all of the allocation, or 2).")
+@options.only
+@options.forms
+@options.engines
 @click.option(
     "--ranks",
-    callback=_numbers,
+    callback=options.numbers,
     metavar="N,...",
     help="Ranks of the programs that take any number (default: one a processor).",
 )
 @click.option("--quick", "level", flag_value="quick", help="Few programs and sizes: below 10 minutes.")
 @click.option("--full", "level", flag_value="full", help="All programs, sizes and classes: hours.")
 @click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Where the results go; all nodes see it (default: bareboat-bench-DATE).",
-)
-@click.option(
     "--resume",
     metavar="DIR",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Go on with a measurement that ended early, or has too few rounds.",
 )
-@click.option("--osu", callback=_site, metavar="DIR[:DIR_IN_IMAGE]", help="The site's own OSU programs.")
-@click.option("--npb", callback=_site, metavar="DIR[:DIR_IN_IMAGE]", help="The site's own NPB programs.")
+@click.option(
+    "--osu", callback=options.site, metavar="DIR[:DIR_IN_IMAGE]", help="The site's own OSU programs."
+)
+@click.option(
+    "--npb", callback=options.site, metavar="DIR[:DIR_IN_IMAGE]", help="The site's own NPB programs."
+)
 @click.option(
     "--lang",
     type=click.Choice(["c", "python"]),
@@ -123,51 +71,9 @@ def _site(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -
     show_default=True,
     help="Built-in programs in C, or by mpi4py.",
 )
-@click.option("--host-mpi", metavar="PREFIX", help="The host's MPI (default: the one that a launch takes).")
-@click.option("--mpi", metavar="TYPE", help="srun's --mpi (default: what the host's MPI speaks).")
-@click.option("--rounds", type=click.IntRange(min=1), help="Counted rounds (15; of --full 30).")
-@click.option(
-    "--warmup",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=0),
-    help="Rounds before, dropped.",
-)
-@click.option(
-    "--budget",
-    type=click.FloatRange(min=0.1),
-    metavar="MINUTES",
-    help="Begin no round that would end later (of --quick 7).",
-)
-@click.option("--seed", default=20260, show_default=True, help="Of the random order and the intervals.")
-@click.option("--limit", type=click.FloatRange(min=1), help="Seconds for one run (300; quick 30, full 3600).")
-@click.option(
-    "--wait",
-    default=600.0,
-    show_default=True,
-    type=click.FloatRange(min=1),
-    help="Seconds to wait for nodes.",
-)
-@click.option(
-    "--minutes",
-    type=click.IntRange(min=1),
-    help="Time limit of the allocation (120; quick 30, full 720).",
-)
-@click.option("--local", is_flag=True, help="On this machine alone, without Slurm (as where there is none).")
-@click.option(
-    "--srun-option",
-    "srun_options",
-    multiple=True,
-    metavar="OPTION",
-    help="Further option of srun.",
-)
-@click.option(
-    "--salloc-option",
-    "salloc_options",
-    multiple=True,
-    metavar="OPTION",
-    help="Further option of salloc.",
-)
+@options.host_mpi
+@options.local
+@options.common
 @click.pass_context
 def run(ctx: click.Context, /, **given: Any) -> None:
     """Measure an image against bare metal, in one allocation, and say what it costs.
@@ -179,20 +85,24 @@ def run(ctx: click.Context, /, **given: Any) -> None:
 
 
 def measure(ctx: click.Context, given: dict[str, Any]) -> None:
-    """Run a measurement with the options of `run`, show what it found, and exit."""
+    """Run a measurement with the options of `run`, show what it found, and exit.
+
+    Those that are not given are as `run` has them without a word.
+    """
     from benchmarks.progress import make_progress
     from benchmarks.runner import Stopped, stop_on_signals
     from benchmarks.running import run_bench
     from benchmarks.shown import make_console
 
+    given = {**run.make_context("run", [], resilient_parsing=True).params, **given}
     folder, given = _folder(ctx, given)
-    options = _options(ctx, given)
+    asked = _options(ctx, given)
     code = 0
     with folder.locked():
         try:
             with stop_on_signals() as stop:
                 with make_progress(make_console(stderr=True)) as progress:
-                    results, ending = run_bench(options, folder, progress)
+                    results, ending = run_bench(asked, folder, progress)
                 failed = results.failures or ending.failed or not results.rows
                 code = 128 + stop.number if stop.number else FAILED if failed else 0
         except BenchError:
@@ -234,7 +144,7 @@ def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, A
     folder = Folder(Path(os.path.abspath(given["resume"])))  # noqa: PTH100
     if given["image"]:
         given = {**given, "image": os.path.abspath(given["image"])}  # noqa: PTH100 (as it was kept)
-    before = folder.kept().asked
+    before = {"engines": [], **folder.kept().asked}  # there were none in older ones
     named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT} - {
         "resume"
     }
@@ -312,6 +222,9 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         only=tuple(given["only"]),
         forms=tuple((label, path) for label, path in given["forms"]),
         app=_app(given["app"]) if given.get("app") else None,
+        label=given.get("label", ""),
+        engines=tuple(given["engines"]) if given["engines"] is not None else None,
+        cold=given.get("cold", True),
     )
     image = os.path.abspath(given["image"])  # noqa: PTH100 (an image is a name; links in it stay)
     kept = {name: _plain(value) for name, value in given.items() if name not in {"resume", "out"}}

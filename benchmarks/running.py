@@ -12,8 +12,9 @@ from typing import Any
 
 from benchmarks import probes
 from benchmarks.analysis import analyse
-from benchmarks.cases import BARE, CONTAINER, Asked, Case, Ground, Offer
+from benchmarks.cases import BARE, CONTAINER, Asked, Case, Ground, Offer, Way
 from benchmarks.engine import Ending, Pace, run_cases
+from benchmarks.engines import find_engines
 from benchmarks.errors import BenchError
 from benchmarks.folder import PAGE, RESULTS, TABLE, Folder, Kept, outline
 from benchmarks.local import NOTE, VARIABLES, has_slurm, local_allocation
@@ -22,8 +23,8 @@ from benchmarks.programs import compile_plain, source_of
 from benchmarks.progress import Progress
 from benchmarks.report import to_json
 from benchmarks.results import Failure, NodeFacts, Results
-from benchmarks.runner import Allocation, Client, Output, Step, job_state, run_command, run_step
-from benchmarks.suites import get_suite
+from benchmarks.runner import Allocation, Client, Output, job_state, run_command, run_step
+from benchmarks.suites import get_suite, launches
 from benchmarks.suites.common import (
     Target,
     allocate_for,
@@ -32,6 +33,8 @@ from benchmarks.suites.common import (
     make_setting,
     require_inside,
 )
+from benchmarks.trials import describe_way, try_ways
+from benchmarks.ways import make_ways
 
 _NEEDS_MPI = {"osu", "npb"}
 
@@ -68,6 +71,7 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
     known = folder.records()
     session = 1 + max((record.session for record in known), default=-1)
     client = _with_mounts(replace(options.target.client, directory=str(folder.path)), options.asked)
+    ways = _ways(options, client)
     mpi = _find_mpi(options, progress)
     local = options.local or not has_slurm(client)
     if local and mpi is not None:
@@ -77,6 +81,15 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
     with _local(target, mpi, progress) if local else allocate_for(target, progress) as allocation:
         nodes = choose_nodes(sorted({1, target.nodes or len(allocation.nodes)}), allocation)
         require_inside(target, allocation, options.image, max(nodes))
+        tried = try_ways(
+            ways,
+            launches.NOTHING,
+            target,
+            allocation,
+            nodes=max(nodes),
+            required=options.asked.engines is not None,
+            progress=progress,
+        )
         machine, seen = probes.ask_nodes(client, allocation, options.image)
         made = _make(options, client, allocation, mpi, folder=folder, progress=progress)
         ground = Ground(
@@ -87,6 +100,7 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
             made.programs,
             _srun_options(options, mpi, allocation),
             str(folder.path),
+            tried.ways,
         )
         cases, failures, notes = _offers(options.suites, ground, mpi)
         setting = replace(
@@ -96,8 +110,22 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
             versions=(*_versions(client, local=local), *made.compilers),
             command=options.command,
         )
-        notes = (*made.notes, *seen, *notes, *_crowded(cases, machine), *((NOTE,) if local else ()))
-        kept = Kept(setting, options.words or {}, tuple(map(outline, cases)), failures=failures, notes=notes)
+        notes = (
+            *made.notes,
+            *seen,
+            *tried.notes,
+            *notes,
+            *_crowded(cases, machine),
+            *((NOTE,) if local else ()),
+        )
+        kept = Kept(
+            setting,
+            options.words or {},
+            tuple(map(outline, cases)),
+            commands=tuple(describe_way(way, launches.NOTHING, client, allocation) for way in tried.ways),
+            failures=(*tried.failures, *failures),
+            notes=notes,
+        )
         if session:
             kept = _joined(folder.kept(), kept)
         folder.keep(kept)
@@ -169,6 +197,14 @@ def _crowded(cases: Sequence[Case], machine: Sequence[NodeFacts]) -> tuple[str, 
         return ()
     named = ", ".join(f"{ranks} ranks on {nodes} nodes" for nodes, ranks in crowded)
     return (f"more ranks than processors, so that they take turns: {named}",)
+
+
+def _ways(options: RunOptions, client: Client) -> tuple[Way, ...]:
+    """Those of the launches, where they are measured."""
+    only = options.asked.only
+    if launches.NAME not in options.suites or (only and launches.NOTHING not in only):
+        return ()
+    return make_ways(options.image, options.asked, find_engines(client, options.asked.engines))
 
 
 def _wanted(options: RunOptions) -> tuple[str, ...]:
@@ -292,15 +328,9 @@ def _joined(before: Kept, now: Kept) -> Kept:
 def _starter(target: Target, allocation: Allocation) -> Callable[[Case, str], Output]:
     def start(case: Case, side: str) -> Output:
         command = case.commands[side]
-        step = Step(
-            case.nodes,
-            case.ranks,
-            command.image,
-            command.argv,
-            target.limit,
-            command.options,
-            command.variables,
-        )
+        # Of another engine, neither its program nor the image say what it is.
+        title = f"{case.title} by {side}" if command.image is None and side != BARE else ""
+        step = command.step(case.nodes, case.ranks, target.limit, title=title)
         return run_step(target.client, allocation, step)
 
     return start

@@ -32,25 +32,23 @@ class Turn(Generic[Cell, AnySide]):
 
 def make_schedule(
     cells: Sequence[Cell],
-    sides: Sequence[AnySide] | Callable[[Cell], Sequence[AnySide]],
+    sides: Callable[[Cell], Sequence[AnySide]],
     *,
     rounds: int,
     warmup: int,
     seed: int,
 ) -> tuple[Turn[Cell, AnySide], ...]:
-    """Order the runs: each round runs every cell once on every side (of its own, where ``sides`` says which).
+    """Order the runs: each round runs every cell once on every one of its ``sides``.
 
     The cells come in random order in each round, so that no cell always follows the same other one.  The
     sides of a cell run one after the other, so that a slow change of the machine meets all of them; their
     order is random too, but balanced over the counted rounds of a cell, so that each place costs all sides
-    the same.  The same seed gives the same schedule, of which more rounds are a
-    continuation.  Raises BenchError for no cells, fewer than two sides,
-    no rounds, or a negative warm-up.
+    the same.  The same seed gives the same schedule, of which more rounds are a continuation.
+    Raises BenchError for no cells, fewer than two sides, no rounds, or a negative warm-up.
     """
     if not cells:
         raise BenchError("there is nothing to measure: no combination of nodes and ranks fits")
-    sides_of = sides if callable(sides) else lambda _cell: sides
-    if any(len(sides_of(cell)) < 2 for cell in cells):
+    if any(len(sides(cell)) < 2 for cell in cells):
         raise BenchError("there is nothing to compare with: one side alone was asked for")
     if rounds < 1 or warmup < 0:
         raise BenchError(
@@ -58,7 +56,7 @@ def make_schedule(
         )
     # Each cell and round has draws of its own, so that more rounds leave the first ones as they were.
     orders = [
-        _balanced(sides_of(cell), rounds, random.Random(f"{seed} cell {at}")) for at, cell in enumerate(cells)
+        _balanced(sides(cell), rounds, random.Random(f"{seed} cell {at}")) for at, cell in enumerate(cells)
     ]
     turns: list[Turn[Cell, AnySide]] = []
     for number in range(-warmup, rounds):
@@ -67,7 +65,7 @@ def make_schedule(
         draw.shuffle(shuffled)
         for index in shuffled:
             cell = cells[index]
-            those = sides_of(cell)
+            those = sides(cell)
             order = orders[index][number] if number >= 0 else draw.sample(those, len(those))
             turns.extend(Turn(number, cell, side) for side in order)
     return tuple(turns)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from benchmarks.report import STYLES, format_estimate, format_value
-from benchmarks.results import Results, Row
+from benchmarks.report import STYLES, format_comparison, format_estimate, format_value
+from benchmarks.results import ADDED_TIMES, Derived, Results, Row
 from benchmarks.schedule import Side
 from benchmarks.shown import printable_all
-from benchmarks.stats import MIN_ROUNDS, median
+from benchmarks.stats import median
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SHOWN = frozenset({8, 1024, 65536, 1 << 20})
 """Message sizes (bytes) that are shown of a curve that has them; all are in the files."""
+
+_NARROW = 3
+"""Digits of added times, which stand beside each other."""
 
 
 def render_run(results: Results) -> Iterator[RenderableType]:
@@ -29,18 +32,25 @@ def render_run(results: Results) -> Iterator[RenderableType]:
     yield Text(f"bare against container, medians of {rounds} rounds, ratios with 95 % intervals", "italic")
     table = Table()
     table.add_column("metric", no_wrap=True)
-    for name in ("bare", "container", "ratio"):
+    suites = list(dict.fromkeys(row.suite for row in results.rows))
+    added = ("added",) if ADDED_TIMES & set(suites) else ()
+    for name in ("bare", "container", "ratio", *added):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict")
-    suites = list(dict.fromkeys(row.suite for row in results.rows))
     for suite in suites:
         for row in shown_rows([row for row in results.rows if row.suite == suite]):
-            table.add_row(*_cells(row), Text(str(row.verdict), style=STYLES[row.verdict.outcome]))
+            cells = _cells(row)[: 4 + len(added)]
+            table.add_row(*cells, Text(str(row.verdict), style=STYLES[row.verdict.outcome]))
         table.add_section()
     yield table
+    if results.derived:
+        yield _derived(results.derived)
     hidden = len(results.rows) - len(shown_rows(results.rows))
     if hidden:
         yield Text(f"{hidden} more rows, of other message sizes, are in results.json", style="dim")
+    for command in results.commands:
+        version = f" (version {command.version})" if command.version else ""
+        yield Text(f"{command.side}: {command.command}{version}")
     for line in _facts(results):
         yield Text(line)
     for note in results.notes:
@@ -67,15 +77,30 @@ def _shown(curve: Sequence[Row]) -> Iterable[Row]:
     return usual or ([curve[0], curve[-1]] if len(curve) > 1 else curve)
 
 
-def _cells(row: Row) -> tuple[str, str, str, str]:
+def _derived(found: Sequence[Derived]) -> RenderableType:
+    """A row for each side."""
+    from rich.table import Table
+
+    names = list(dict.fromkeys(one.name for one in found))
+    table = Table(title="what follows from these, with 95 % intervals", title_justify="left")
+    table.add_column("side", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    shown = {
+        (one.side, one.name): f"{format_estimate(one.estimate, signed=True, digits=_NARROW)} {one.unit}"
+        for one in found
+    }
+    for side in dict.fromkeys(one.side for one in found):
+        table.add_row(side, *(shown.get((side, name), "") for name in names))
+    return table
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    """Metric, medians, ratio, and what is added, where the suite is read by that."""
     metric = row.metric if row.side == Side.CONTAINER else f"{row.metric}: {row.side}"
     bare, other = (f"{format_value(median(values))} {row.unit}" for values in (row.bare, row.container))
-    if row.comparison is None:
-        return metric, bare, other, ""
-    ratio = row.comparison.ratio
-    # An interval of so few would promise what it cannot hold.
-    few = row.comparison.rounds < MIN_ROUNDS
-    return metric, bare, other, format_value(ratio.value) if few else format_estimate(ratio)
+    ratio, added = format_comparison(row.comparison, _NARROW)
+    return metric, bare, other, ratio, f"{added} {row.unit}" if added and row.suite in ADDED_TIMES else ""
 
 
 def _facts(results: Results) -> Iterator[str]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from benchmarks.page.figures import draw
 from benchmarks.page.plots import plots_of
-from benchmarks.report import format_estimate, format_value
-from benchmarks.results import Results, Row
+from benchmarks.report import format_comparison, format_estimate, format_value
+from benchmarks.results import ADDED_TIMES, Results, Row
 from benchmarks.schedule import Side
 from benchmarks.shown import printable_all
-from benchmarks.stats import MARGIN, MIN_ROUNDS, Outcome, median
+from benchmarks.stats import MARGIN, Outcome, median
 
 _TITLES = {
     "launch": "Start-up",
@@ -168,23 +168,29 @@ def _suite(results: Results, suite: str) -> Section:
         )
     )
     line = _LINES.get(suite)
-    return Section(suite, _TITLES.get(suite, suite), (line,) if line else (), figures, (_rows_table(rows),))
+    tables = (_derived_table(results), _rows_table(rows)) if suite in ADDED_TIMES else (_rows_table(rows),)
+    return Section(
+        suite,
+        _TITLES.get(suite, suite),
+        (line,) if line else (),
+        figures,
+        tuple(table for table in tables if table.rows),
+    )
+
+
+def _derived_table(results: Results) -> Table:
+    lines = tuple(
+        Line((item.name, item.side, f"{format_estimate(item.estimate, signed=True)} {item.unit}"))
+        for item in results.derived
+    )
+    return Table("What follows from several figures", ("what", "side", "estimate"), lines, (2,))
 
 
 def _rows_table(rows: Iterable[Row]) -> Table:
     lines = []
     for row in rows:
-        ratio = added = ""
-        if row.comparison is not None:
-            few = (
-                row.comparison.rounds < MIN_ROUNDS
-            )  # an interval of so few would promise what it cannot hold
-            estimates = row.comparison.ratio, row.comparison.added
-            ratio, added = (
-                format_value(estimate.value) if few else format_estimate(estimate) for estimate in estimates
-            )
         bare, other = (f"{format_value(median(values))} {row.unit}" for values in (row.bare, row.container))
-        cells = (_name(row), row.side, bare, other, ratio, added, str(row.verdict))
+        cells = (_name(row), row.side, bare, other, *format_comparison(row.comparison), str(row.verdict))
         lines.append(Line(cells, _STYLES[row.verdict.outcome]))
     columns = ("metric", "side", "bare", "this side", "ratio", "added", "verdict")
     return Table("All figures", columns, tuple(lines), (2, 3, 4, 5))
@@ -223,14 +229,7 @@ def _machine(results: Results) -> Section:
         Table("How each side starts a program", ("side", "command", "version"), commands),
         Table("Versions", ("what", "version"), versions),
     )
-    derived = tuple(
-        Line((item.name, item.side, f"{format_estimate(item.estimate, signed=True)} {item.unit}"))
-        for item in results.derived
-    )
-    follows = Table("What follows from several figures", ("what", "side", "estimate"), derived)
-    return Section(
-        "machine", "Machine and libraries", tables=tuple(table for table in (follows, *tables) if table.rows)
-    )
+    return Section("machine", "Machine and libraries", tables=tuple(table for table in tables if table.rows))
 
 
 def _name(row: Row) -> str:

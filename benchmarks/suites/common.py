@@ -13,7 +13,6 @@ from benchmarks.errors import BenchError
 from benchmarks.progress import Progress
 from benchmarks.results import Setting
 from benchmarks.runner import Allocation, Client, Step, allocate, run_step
-from benchmarks.schedule import Side
 from mpi_abi.errors import AbiError
 from mpi_abi.rootfs import Opener, RootView, open_directory
 
@@ -123,11 +122,6 @@ def require_apart(outside: Mapping[str, str], inside: Mapping[str, str]) -> None
                 f"the container side ran on the bare host: rank {rank} is its node's mount namespace",
                 hint="bareboat's plugin is not loaded there; see: bareboat slurm status --nodes",
             )
-
-
-def image_of(side: Side, image: str) -> str | None:
-    """The --container= of a side."""
-    return image if side is Side.CONTAINER else None
 
 
 def allocate_for(target: Target, progress: Progress) -> AbstractContextManager[Allocation]:

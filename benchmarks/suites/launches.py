@@ -1,52 +1,38 @@
-"""Start and end of a step, bare and in the container, as cases."""
+"""Start and end of a step, bare, in the container and by other engines, as cases."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.cases import (
-    BARE,
-    CONTAINER,
-    Asked,
-    Case,
-    Command,
-    Facts,
-    Figure,
-    Ground,
-    Offer,
-    Reading,
-)
+from benchmarks.cases import BARE, Asked, Case, Facts, Figure, Ground, Offer, Reading
 from benchmarks.errors import BenchError
 from benchmarks.osu import parse_hello
 from benchmarks.runner import Output
 from benchmarks.stats import Better
 
 NAME = "launch"
-COLD = "container, cold"
-_REPLAN = (("BAREBOAT_REPLAN", "1"),)
+NOTHING = "true"
+_MPI = "MPI start and end"
 _HELLO = "mpi_hello"
 
 
-def wanted(_asked: Asked) -> tuple[str, ...]:
+def wanted(asked: Asked) -> tuple[str, ...]:
     """What starts and ends MPI, and does nothing else."""
-    return (_HELLO,)
+    return (_HELLO,) if not asked.only or _MPI in asked.only else ()
 
 
 def offer(ground: Ground) -> Offer:
-    """A program that does nothing, and MPI's start and end, over ranks and nodes; the container also cold."""
-    cases = []
+    """A program that does nothing, by every way, over ranks and nodes; and MPI's start and end."""
+    commands = {way.name: way.command(NOTHING) for way in ground.ways}
+    cases: list[Case] = []
     for nodes in ground.nodes:
-        for ranks in _ranks(ground, nodes):
-            bare = Command(("true",))
-            sides = {BARE: bare, CONTAINER: Command(("true",), ground.image)}
-            sides |= {side: Command(("true",), path) for side, path in ground.asked.forms}
-            sides[COLD] = Command(("true",), ground.image, variables=_REPLAN)
-            cases.append(Case(NAME, "true", nodes, ranks, sides, read_launch, mpi=False, whole=True))
+        ranks = _ranks(ground, nodes)
+        for count in ranks if commands else ():
+            cases.append(Case(NAME, NOTHING, nodes, count, commands, read_launch, mpi=False, whole=True))
         if (BARE, _HELLO) in ground.programs:
-            ranks = _ranks(ground, nodes)[-1]
-            commands = ground.commands(_HELLO)
+            most = ranks[-1]
             cases.append(
-                Case(NAME, "MPI start and end", nodes, ranks, commands, make_reader(ranks), whole=True)
+                Case(NAME, _MPI, nodes, most, ground.commands(_HELLO), make_reader(most), whole=True)
             )
     return Offer(tuple(cases))
 

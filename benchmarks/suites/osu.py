@@ -68,7 +68,7 @@ def offer(ground: Ground) -> Offer:
         )
         for program in chosen
         if program.name in commands
-        for nodes in ground.nodes
+        for nodes in _nodes(program, ground)
         for ranks in _ranks(program, ground, nodes)
     )
     return Offer(cases, notes=notes)
@@ -92,7 +92,9 @@ def make_reader(program: OsuProgram, nodes: int, *, facts: bool = False) -> Call
             for size, value in found.tables[0].column(metric.column).items()
         )
         library, digest = (found.facts.get(name, "") for name in ("library", "library digest"))
-        return Reading(figures, Facts(library, digest, find_traffic(output.stdout, nodes)))
+        # Some MPICHs align their version with spaces.
+        used = Facts(" ".join(library.split()), digest, find_traffic(output.stdout, nodes))
+        return Reading(figures, used)
 
     return read
 
@@ -121,10 +123,13 @@ def _arguments(program: OsuProgram, level: Level) -> tuple[str, ...]:
     return program.quick or () if level is Level.QUICK else program.full
 
 
+def _nodes(program: OsuProgram, ground: Ground) -> tuple[int, ...]:
+    """A pair of ranks is measured between two nodes of many."""
+    return tuple(dict.fromkeys(min(nodes, program.ranks or nodes) for nodes in ground.nodes))
+
+
 def _ranks(program: OsuProgram, ground: Ground, nodes: int) -> tuple[int, ...]:
-    """Of the whole step; none where it cannot be so many on so many nodes."""
-    if program.ranks is not None:
-        return (program.ranks,) if nodes <= program.ranks else ()
+    """Of the whole step."""
     wanted = ground.asked.ranks or (ground.cpus_per_node * nodes,)
     return tuple(dict.fromkeys(program.ranks_for(max(count, nodes)) for count in wanted))
 

@@ -11,6 +11,7 @@ from benchmarks.errors import BenchError
 from benchmarks.runner import Output
 from benchmarks.suites import app, launches, osu
 from benchmarks.suites.osu_programs import PROGRAMS
+from benchmarks.ways import make_ways
 
 TABLE = """# OSU MPI Latency Test v7.5
 # Datatype: MPI_CHAR.
@@ -23,7 +24,8 @@ FACTS = "# library: MPICH 4\n# library digest: 0123456789abcdef\n"
 
 def ground(asked: Asked) -> Ground:
     programs = {(side, program.name): "/p" for side in (BARE, CONTAINER) for program in PROGRAMS}
-    return Ground(asked, "/images/a", (1,), 2, programs, scratch="/scratch")
+    ways = make_ways("/images/a", asked, ())
+    return Ground(asked, "/images/a", (1,), 2, programs, scratch="/scratch", ways=ways)
 
 
 def test_ours_say_when_they_have_come_to_their_end() -> None:

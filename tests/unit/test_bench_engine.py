@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,7 +17,7 @@ from benchmarks.engine import TRIES, Ending, Pace, complete_rounds, run_cases
 from benchmarks.errors import BenchError
 from benchmarks.progress import Silent
 from benchmarks.records import Record
-from benchmarks.runner import Hung, Output, Stopped
+from benchmarks.runner import Hung, Output, Stopped, stop_on_signals
 
 A, B = bench_case("a"), bench_case("b", "cold")
 PACE = Pace(rounds=3, warmup=1, seed=1)
@@ -189,3 +191,27 @@ def test_a_figure_of_which_there_is_no_ratio_is_a_failed_run(said: str) -> None:
     machine.go(A)
     (failed,) = [record for record in machine.kept if record.error]
     assert "only values above 0 can be compared" in failed.error
+
+
+def test_a_signal_ends_it_and_a_second_one_changes_nothing() -> None:
+    machine = Machine()
+
+    def start(case: Case, side: str) -> Output:
+        if len(machine.kept) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return machine.start(case, side)
+
+    with stop_on_signals() as stop:
+        ending = run_cases(
+            [A],
+            PACE,
+            (),
+            session=0,
+            start=start,
+            keep=machine.kept.append,
+            check=machine.check,
+            progress=Silent(),
+        )
+        os.kill(os.getpid(), signal.SIGINT)  # while cleaning up
+    assert (ending.text, ending.failed, stop.number) == ("stopped by SIGTERM", True, signal.SIGTERM)
+    assert len(machine.kept) == 4

@@ -21,8 +21,8 @@ from benchmarks.results import NodeFacts
 from benchmarks.run_cli import repeating
 from benchmarks.runner import Allocation, Client, Output, Step, local_command
 from benchmarks.suites import SUITES, get_suite
-from benchmarks.suites.launches import COLD
 from benchmarks.table import shown_rows
+from benchmarks.ways import make_ways
 
 
 def ground_of(asked: Asked, *suites: str) -> Ground:
@@ -32,7 +32,8 @@ def ground_of(asked: Asked, *suites: str) -> Ground:
         for name in get_suite(suite).wanted(asked):
             for link in (name, *source_of(name).names):
                 programs |= {(side, link): f"/made/{side}/{link}" for side in (BARE, CONTAINER)}
-    return Ground(asked, "/images/app", (1, 2), 2, programs, ("--mpi=pmi2",), "/results")
+    ways = make_ways("/images/app", asked, ())
+    return Ground(asked, "/images/app", (1, 2), 2, programs, ("--mpi=pmi2",), "/results", ways)
 
 
 @pytest.mark.parametrize("level", list(Level))
@@ -71,9 +72,22 @@ def test_ranks_that_are_asked_for_are_those_of_programs_that_take_any() -> None:
 def test_launches_are_warm_and_cold_and_of_other_forms() -> None:
     ground = ground_of(Asked(Level.QUICK, forms=(("squashfs", "/images/app.sqfs"),)), "launch")
     case = next(case for case in get_suite("launch").offer(ground).cases if case.title == "true")
-    assert list(case.commands) == [BARE, CONTAINER, "squashfs", COLD]
+    assert list(case.commands) == [BARE, CONTAINER, "squashfs", "container, cold", "squashfs, cold"]
     assert case.commands["squashfs"].image == "/images/app.sqfs"
-    assert case.commands[COLD].variables == (("BAREBOAT_REPLAN", "1"),)
+    assert case.commands["container, cold"].variables == (("BAREBOAT_REPLAN", "1"),)
+
+
+def test_what_starts_mpi_is_compiled_where_it_is_measured() -> None:
+    launch = get_suite("launch")
+    assert launch.wanted(Asked(only=("true", "osu_latency"))) == ()
+    assert launch.wanted(Asked()) == launch.wanted(Asked(only=("MPI start and end",))) == ("mpi_hello",)
+
+
+def test_pairs_of_ranks_are_measured_between_two_of_many_nodes() -> None:
+    ground = replace(ground_of(Asked(Level.QUICK), "osu"), nodes=(1, 4))
+    shapes = {(case.title, case.nodes) for case in get_suite("osu").offer(ground).cases}
+    assert {("osu_latency", 1), ("osu_latency", 2), ("osu_allreduce", 4)} <= shapes
+    assert ("osu_allreduce", 2) not in shapes
 
 
 def test_python_runs_the_programs_that_there_are_in_python() -> None:
@@ -179,6 +193,10 @@ def test_the_time_that_is_left(seconds: float, done: int, said: str) -> None:
         ((), "Missing option '--image'."),
         (("--image=/", "--ranks=two"), "'two' is not a list of numbers above 0, like 2,16"),
         (("--image=/", "--osu=/nowhere"), "/nowhere is no directory"),
+        (("--image=/", "--form=/tmp"), "'/tmp' is not LABEL=PATH, like squashfs=/images/a.sqfs"),
+        (("--image=/", "--form=a=/nowhere"), "the image /nowhere does not exist"),
+        (("--image=/", "--form=bare=/tmp"), "the label 'bare' is taken: give each form one of its own"),
+        (("--image=/", "--form=a=/", "--form=a=/tmp"), "the label 'a' is taken"),
     ],
 )
 def test_wrong_options(arguments: tuple[str, ...], said: str) -> None:

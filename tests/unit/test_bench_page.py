@@ -20,7 +20,8 @@ from benchmarks.page.html import to_html
 from benchmarks.page.plots import Curve, Drawing, plots_of, spread
 from benchmarks.page.table import to_csv
 from benchmarks.report import to_json
-from benchmarks.stats import Outcome, Verdict
+from benchmarks.results import Derived
+from benchmarks.stats import Estimate, Outcome, Verdict
 
 
 def titles(suite: str) -> list[str]:
@@ -107,6 +108,18 @@ def test_the_page_says_what_a_reader_asks_first() -> None:
     assert page.command == "bareboat bench run --image '/images/a b'"
     assert [section.key for section in page.sections] == ["launch", "osu", "npb", "machine"]
     assert "2027-01-15" in page.subtitle
+
+
+def test_what_launches_add_stands_beside_the_ratio_and_what_follows_above_it() -> None:
+    derived = Derived("true: added time a node (1 node)", "ms", Estimate(4.5, 4.0, 5.0), "squashfs")
+    page = page_of(replace(bench_results(), derived=(derived,)))
+    follows, rows = next(section for section in page.sections if section.key == "launch").tables
+    assert [line.cells for line in follows.rows] == [
+        ("true: added time a node (1 node)", "squashfs", "+4.500 [4.000, 5.000] ms")
+    ]
+    assert rows.columns[4:6] == ("ratio", "added")
+    assert rows.rows[0].cells[4:6] == ("1.020 [1.010, 1.030]", "+1.020 [0.510, 1.530]")
+    assert all(len(section.tables) == 1 for section in page.sections if section.key in {"osu", "npb"})
 
 
 def test_the_page_holds_everything_and_trusts_no_name() -> None:

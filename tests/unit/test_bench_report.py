@@ -13,31 +13,31 @@ from rich.console import Console
 
 from benchmarks.cli import bench
 from benchmarks.errors import BenchError
-from benchmarks.report import SCHEMA, format_estimate, format_value, from_json, render, to_json
+from benchmarks.report import SCHEMA, format_estimate, format_value, from_json, to_json
 from benchmarks.results import Derived, Failure, Results, Row, Setting, SideCommand, SideFacts
 from benchmarks.schedule import Side
 from benchmarks.stats import Better, Comparison, Estimate, Outcome, Verdict
+from benchmarks.table import render_run
 
 SETTING = Setting("/images/a", "7", ("n1", "n2"), 4, rounds=8, warmup=1, seed=3)
 
 
 def row(metric: str, verdict: Verdict, comparison: Comparison | None, rounds: int = 6) -> Row:
-    return Row(
-        metric, "ms", Better.LOWER, 1, 1, None, (50.0,) * rounds, (55.0,) * rounds, comparison, verdict
-    )
+    samples = (50.0,) * rounds, (55.0,) * rounds
+    return Row(metric, "ms", Better.LOWER, 1, 1, None, *samples, comparison, verdict, suite="launch")
 
 
 SLOWER = Comparison(50.0, 55.0, Estimate(1.1, 1.05, 1.15), Estimate(5.0, 2.5, 7.5), 6)
 RESULTS = Results(
-    suite="launch",
+    suite="run",
     setting=SETTING,
     rows=(
-        row("launch, 1 node, 1 rank", Verdict(Outcome.SLOWER, 10.0), SLOWER),
+        row("true, 1 node, 1 rank", Verdict(Outcome.SLOWER, 10.0), SLOWER),
         row("other", Verdict(Outcome.NOT_COMPARED, reason="bare used MPICH 4, the container MPICH 5"), None),
     ),
     derived=(Derived("added time a node (1 node)", "ms", Estimate(4.5, 4.0, 5.0)),),
     sides=(SideFacts(Side.BARE, "inside a node", "MPICH 4", "ab", "shared memory"),),
-    failures=(Failure("launch, 1 node, 4 ranks", "true failed", "mend it"),),
+    failures=(Failure("true, 1 node, 4 ranks", "true failed", "mend it"),),
     notes=("MPI_Finalize did not return",),
     stopped="stopped by SIGINT",
 )
@@ -52,7 +52,7 @@ def lines_of(results: Results) -> list[str]:
     """What a terminal shows, by lines, without lines of tables."""
     with io.StringIO() as nowhere:
         console = Console(width=150, record=True, file=nowhere)
-        for part in render(results):
+        for part in render_run(results):
             console.print(part, highlight=False)
         text = console.export_text()
     return text.translate(dict.fromkeys(map(ord, "\u2502\u2503"), " ")).splitlines()
@@ -72,62 +72,69 @@ def test_numbers() -> None:
 def test_table() -> None:
     text = show(RESULTS)
     for expected in (
-        "launch: bare against container, medians of 6 rounds, 95 % intervals",
+        "bare against container, medians of 6 rounds, ratios with 95 % intervals",
+        "metric bare container ratio added verdict",
         "50.00 ms",
-        "1.100 [1.050, 1.150]",
-        "+5.000 [2.500, 7.500]",
-        "slower by 10 %",
+        "1.100 [1.050, 1.150] +5.00 [2.50, 7.50] ms slower by 10 %",
         "not compared: bare used MPICH 4, the container MPICH 5",
         "note: MPI_Finalize did not return",
-        "added time a node (1 node): +4.500 [4.000, 5.000] ms",
-        "inside a node, bare: MPICH 4; shared memory",
-        "image /images/a; job 7 on n1, n2 (4 processors each); seed 3",
-        "failed: launch, 1 node, 4 ranks: true failed mend it",
-        "stopped by SIGINT: 6 of 8 rounds are measured",
+        "side added time a node (1 node)",
+        "container +4.50 [4.00, 5.00] ms",
+        "inside a node, bare: MPICH 4 (ab); shared memory",
+        "image /images/a; job 7; seed 3",
+        "failed: true, 1 node, 4 ranks: true failed mend it",
+        "ended early: stopped by SIGINT",
     ):
         assert expected in text
 
 
+def test_what_is_added_is_shown_of_launches_alone() -> None:
+    rows = (
+        *RESULTS.rows,
+        replace(row("osu_latency", Verdict(Outcome.SLOWER, 10.0), SLOWER), suite="osu"),
+    )
+    lines = [" ".join(line.split()) for line in lines_of(replace(RESULTS, rows=rows))]
+    assert "osu_latency 50.00 ms 55.00 ms 1.100 [1.050, 1.150] slower by 10 %" in lines
+    text = show(replace(RESULTS, rows=rows[2:], derived=()))
+    assert "metric bare container ratio verdict" in text
+
+
 def test_few_rounds_have_no_interval() -> None:
     few = Comparison(50.0, 55.0, Estimate(1.1, 1.1, 1.1), Estimate(5.0, 5.0, 5.0), 1)
-    text = show(Results("launch", SETTING, (row("x", Verdict(Outcome.UNRESOLVED), few, rounds=1),)))
-    assert "1.100" in text
+    text = show(Results("run", SETTING, (row("x", Verdict(Outcome.UNRESOLVED), few, rounds=1),)))
+    assert "1.100 +5.00 ms" in text
     assert "[" not in text
 
 
-SIDES = Results(
-    suite="launch",
-    setting=SETTING,
+SIDES = replace(
+    RESULTS,
     rows=(
-        replace(row("launch, 1 node, 1 rank", Verdict(Outcome.SLOWER, 10.0), SLOWER), side="bareboat image"),
-        replace(row("launch, 1 node, 1 rank", Verdict(Outcome.SLOWER, 10.0), SLOWER), side="ch-run image"),
-        replace(row("launch, 1 node, 4 ranks", Verdict(Outcome.SLOWER, 10.0), SLOWER), side="bareboat image"),
-        replace(
-            row("MPI, 1 node, 1 rank", Verdict(Outcome.NOT_COMPARED, reason="5"), None), side="ch-run image"
-        ),
+        *RESULTS.rows,
+        replace(row("true, 1 node, 1 rank", Verdict(Outcome.SLOWER, 10.0), SLOWER), side="ch-run"),
+        replace(row("true, 1 node, 4 ranks", Verdict(Outcome.SLOWER, 10.0), SLOWER), side="ch-run"),
     ),
-    derived=(Derived("added time a node (1 node)", "ms", Estimate(4.5, 4.0, 5.0), "ch-run image"),),
-    commands=(SideCommand("ch-run image", "srun ch-run /images/a -- true", "0.31"),),
-    notes=("podman image is left out: podman failed",),
+    derived=(
+        *RESULTS.derived,
+        Derived("added time a node (1 node)", "ms", Estimate(9.5, 9.0, 10.0), "ch-run"),
+        Derived("added time a node (2 nodes)", "ms", Estimate(3.5, 3.0, 4.0), "ch-run"),
+    ),
+    commands=(SideCommand("ch-run", "srun ch-run /images/a -- true", "0.31"),),
+    notes=("podman is left out: podman failed",),
 )
 
 
 def test_table_of_several_sides() -> None:
     lines = [" ".join(line.split()) for line in lines_of(SIDES)]
+    values = "50.00 ms 55.00 ms 1.100 [1.050, 1.150] +5.00 [2.50, 7.50] ms slower by 10 %"
     for expected in (
-        "metric bare bareboat image ch-run image",
-        "launch, 1 node, 1 rank 50.00 55.00 55.00",
-        "+5.00 [2.50, 7.50] +5.00 [2.50, 7.50]",
-        "launch, 1 node, 4 ranks 50.00 55.00 failed",
-        "MPI, 1 node, 1 rank 50.00 failed 55.00",
-        "not compared",
-        "added time a node (1 node) +4.50 [4.00, 5.00]",
-        "ch-run image: srun ch-run /images/a -- true (version 0.31)",
-        "note: podman image is left out: podman failed",
+        f"true, 1 node, 4 ranks: ch-run {values}",
+        "side added time a node (1 node) added time a node (2 nodes)",
+        "container +4.50 [4.00, 5.00] ms",
+        "ch-run +9.50 [9.00, 10.0] ms +3.50 [3.00, 4.00] ms",
+        "ch-run: srun ch-run /images/a -- true (version 0.31)",
+        "note: podman is left out: podman failed",
     ):
         assert expected in lines
-    title = "launch: medians of 6 rounds in ms, below them what is added to bare, with 95 % intervals"
-    assert title in show(SIDES)
 
 
 def test_results_of_the_first_schema_are_read() -> None:
@@ -138,16 +145,6 @@ def test_results_of_the_first_schema_are_read() -> None:
     for item in (*data["rows"], *data["derived"]):
         assert item.pop("side") == "container"
     assert from_json(json.dumps(data)) == RESULTS
-
-
-def test_a_side_of_few_rounds_has_no_interval() -> None:
-    few = Comparison(50.0, 55.0, Estimate(1.1, 1.1, 1.1), Estimate(5.0, 5.0, 5.0), 2)
-    last = replace(
-        row("launch, 2 nodes, 2 ranks", Verdict(Outcome.UNRESOLVED), few, rounds=2), side="ch-run image"
-    )
-    lines = [" ".join(line.split()) for line in lines_of(replace(SIDES, rows=(*SIDES.rows, last)))]
-    at = lines.index("launch, 2 nodes, 2 ranks 50.00 failed 55.00")
-    assert lines[at + 1] == "+5.00, 2 rounds"
 
 
 def test_json() -> None:
@@ -172,24 +169,35 @@ def test_json_that_is_none_of_ours(text: str, message: str) -> None:
         from_json(text)
 
 
-def test_usage_errors() -> None:
-    result = CliRunner().invoke(bench, ["launch", "--image", "/", "--ranks", "1,x"])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Missing option '--image'"),
+        (("--image=/", "--ranks=1,x"), "'1,x' is not a list of numbers above 0, like 2,16"),
+        (("--image=/", "--image=/tmp", "--image=/usr"), "the label 'directory' is taken"),
+        (("--image=/", "--image=bare=/tmp"), "the label 'bare' is taken: give each form one of its own"),
+    ],
+)
+def test_usage_errors(arguments: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(bench, ["launch", *arguments])
     assert result.exit_code == 2
-    assert "'1,x' is not a list of numbers above 0, like 1,4,16" in result.output
-    assert CliRunner().invoke(bench, ["launch"]).exit_code == 2
+    assert said in result.output
 
 
-def test_errors_have_a_hint_and_a_code_of_their_own() -> None:
-    result = CliRunner().invoke(bench, ["launch", "--image", "/no/such"])
+@pytest.mark.parametrize("command", ["launch", "latency", "run"])
+def test_errors_have_a_hint_and_a_code_of_their_own(command: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = CliRunner().invoke(bench, [command, "--image", "/no/such", "--out", str(out)])
     assert result.exit_code == 125
     assert result.output == (
         "bareboat: error: image /no/such does not exist\nbareboat: hint: give the path of an image\n"
     )
+    assert not out.exists()
 
 
-def test_a_result_file_that_cannot_be_written_is_refused_before_measuring(tmp_path: Path) -> None:
-    result = CliRunner().invoke(
-        bench, ["launch", "--image", "/", "--json", str(tmp_path / "no" / "file.json")]
-    )
+def test_results_that_cannot_be_written_are_refused_before_measuring(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(bench, ["launch", "--image", "/", "--out", str(tmp_path / "file" / "below")])
     assert result.exit_code == 125
-    assert "file.json cannot be written: its directory is missing or not writable" in result.output
+    assert "file/below: Not a directory" in result.output
+    assert "hint: name another directory with --out" in result.output
