@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from benchmarks.cases import BARE, Case, Reading
 from benchmarks.errors import BenchError
@@ -24,12 +24,17 @@ CellKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often; seconds: no further round is begun that would end later, None: all rounds are run."""
+    """How often.
+
+    seconds: no further round is begun that would end later, None: all rounds are run; slack: seconds after
+    these, from which on no run is begun either, so that runs that hang make no round endless.
+    """
 
     rounds: int
     warmup: int
     seed: int
     seconds: float | None = None
+    slack: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +49,42 @@ class Ending:
 class Tally:
     """Failures in a row of each side of each case; what has too many is set aside.
 
-    Sides are judged with bare, so that a case whose bare side fails has nothing left to run.
+    Sides are judged with bare, so that a case whose bare side fails has nothing left to run.  Each session
+    tries once more what those before it had set aside: its cause may be gone.
     """
 
-    _failed: Counter[tuple[CellKey, str]]
+    _failed: Counter[tuple[CellKey, str]] = field(default_factory=Counter)
+    _again: set[tuple[CellKey, str]] = field(default_factory=set)
+    _session: int = 0
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Tally:
         """Count what is on record."""
-        tally = cls(Counter())
+        tally = cls()
         for record in records:
             tally.note(record)
         return tally
 
+    def begin(self, session: int) -> None:
+        """Give each side that is set aside a new try, where this session is another one than until now."""
+        if session != self._session:
+            self._session = session
+            self._again = {key for key, count in self._failed.items() if count >= TRIES}
+
     def note(self, record: Record) -> bool:
         """Count a run; True where it makes its side one that is set aside."""
+        self.begin(record.session)
         key = (record.suite, record.case), record.side
         self._failed[key] = self._failed[key] + 1 if record.error else 0
-        return self._failed[key] == TRIES
+        self._again.discard(key)
+        return self._failed[key] >= TRIES
 
     def is_aside(self, cell: CellKey, side: str) -> bool:
         """Is this side given up?"""
+        return self.is_lost(cell, side) and (cell, side) not in self._again
+
+    def is_lost(self, cell: CellKey, side: str) -> bool:
+        """Was this side given up, and has not run well since?"""
         return self._failed[cell, side] >= TRIES
 
     def runs(self, case: Case, side: str) -> bool:
@@ -98,7 +118,8 @@ def run_cases(
     if not any(turn.round >= 0 for turn in turns):
         return Ending()
     tally = Tally.of(known)
-    clock = _Clock(pace.seconds)
+    tally.begin(session)
+    clock = _Clock(pace)
     number = -pace.warmup - 1
     progress.begin("measuring", len(turns))
     try:
@@ -108,6 +129,9 @@ def run_cases(
                 if not clock.has_room():
                     done = max(0, number)
                     return Ending(f"the time that was given is used up after {done} of {pace.rounds} rounds")
+            if clock.is_over():
+                where = f"in round {number + 1} of {pace.rounds}" if number >= 0 else "in the warm-up"
+                return Ending(f"the time that was given is used up {where}, which is cut off")
             case = by_key[turn.cell]
             progress.run(f"{case.suite}: {case.key}, {turn.side}")
             if not tally.runs(case, turn.side):
@@ -147,10 +171,11 @@ def complete_rounds(
     A side that was set aside before counts as run.
     """
     rounds: dict[tuple[CellKey, int, int], dict[str, Record]] = {}
-    tally = Tally.of(())
+    tally = Tally()
     gone: dict[tuple[CellKey, int, int], set[str]] = {}
     for record in records:
         cell = record.suite, record.case
+        tally.begin(record.session)
         if record.round >= 0:
             place = cell, record.round, record.session
             rounds.setdefault(place, {})[record.side] = record
@@ -209,8 +234,8 @@ def _salvage(case: Case, hung: Hung) -> Reading:
 class _Clock:
     """Is there room for one more round, if it takes as long as those until now in the median?"""
 
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
+    def __init__(self, pace: Pace) -> None:
+        self._seconds, self._slack = pace.seconds, pace.slack
         self._began = self._last = time.monotonic()
         self._rounds: list[float] = []
         self._asked = False
@@ -222,3 +247,7 @@ class _Clock:
         self._asked, self._last = True, now
         likely = median(self._rounds) if self._rounds else 0.0
         return self._seconds is None or now - self._began + likely <= self._seconds
+
+    def is_over(self) -> bool:
+        """Is even the time over that a last round may take longer?"""
+        return self._seconds is not None and time.monotonic() - self._began > self._seconds + self._slack

@@ -1,4 +1,4 @@
-"""A table of OSU's that ends early is a table, too: where nothing shows its end, a hang leaves no figure."""
+"""A hang leaves figures where the output shows that it is whole, and no others."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cases import BARE, CONTAINER, App, Asked, Ground, Level
+from benchmarks.cases import BARE, CONTAINER, App, Asked, Case, Ground, Level
+from benchmarks.engine import Pace, run_cases
 from benchmarks.errors import BenchError
-from benchmarks.runner import Output
-from benchmarks.suites import app, launches, osu
+from benchmarks.progress import Silent
+from benchmarks.records import Record
+from benchmarks.runner import Allocation, Client, Output, Step, run_step
+from benchmarks.suites import app, launches, npb, osu
 from benchmarks.suites.osu_programs import PROGRAMS
 from benchmarks.ways import make_ways
 
@@ -20,6 +23,9 @@ TABLE = """# OSU MPI Latency Test v7.5
 16   1.6000
 """
 FACTS = "# library: MPICH 4\n# library digest: 0123456789abcdef\n"
+
+
+CG = Path(__file__).parents[1] / "data/outputs/npb/cg.S_n4.txt"
 
 
 def ground(asked: Asked) -> Ground:
@@ -48,3 +54,45 @@ def test_a_hang_has_no_wall_time() -> None:
     cases = [case for suite in (app, launches) for case in suite.offer(ground(asked)).cases]
     assert {case.title for case in cases} == {"program", "true"}
     assert all(case.whole for case in cases)
+
+
+def run_npb(site: Path, script: str) -> list[Record]:
+    """What is kept of a site's own CG, whose runs are ended after a second."""
+    program = site / "cg.S.x"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    asked = Asked(Level.QUICK, ranks=(4,), npb=(str(site), ""))
+    cases = npb.offer(ground(asked)).cases
+    here = Allocation("none", ("here",), 1, ours=False, launcher=())
+    kept: list[Record] = []
+
+    def start(case: Case, side: str) -> Output:
+        return run_step(Client({}), here, Step(1, case.ranks, None, case.commands[side].argv, 1.0))
+
+    run_cases(
+        cases,
+        Pace(rounds=1, warmup=0, seed=1),
+        (),
+        session=0,
+        start=start,
+        keep=kept.append,
+        check=lambda: None,
+        progress=Silent(),
+    )
+    return kept
+
+
+def test_a_kernel_that_hangs_behind_its_whole_result_has_one(tmp_path: Path) -> None:
+    """As where MPI_Finalize does not return; the result is one that NASA's program printed."""
+    kept = run_npb(tmp_path, f"/bin/cat {CG}\nexec /bin/sleep 60")
+    assert [record.error for record in kept] == ["", ""]
+    assert all(record.figures[0].value > 0 for record in kept)
+    assert {record.notes for record in kept} == {("hung after its result was printed, and was ended",)}
+
+
+def test_a_kernel_that_hangs_within_its_result_has_none(tmp_path: Path) -> None:
+    text = CG.read_text()
+    (tmp_path / "result").write_text(text[: text.index("Verification")])
+    kept = run_npb(tmp_path, f"/bin/cat {tmp_path}/result\nexec /bin/sleep 60")
+    assert all("did not end within 1 s and was stopped" in record.error for record in kept)
+    assert all(record.figures == () for record in kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -131,11 +132,29 @@ def test_it_goes_on_with_what_is_missing_after_a_warm_up() -> None:
     assert third.kept == []
 
 
-def test_what_was_set_aside_stays_so() -> None:
+def test_what_was_set_aside_has_one_new_try_in_each_session() -> None:
     known = tuple(bench_record(number, CONTAINER, None, case=A) for number in range(TRIES))
-    machine = Machine()
-    assert machine.go(A, B, known=known, session=1) == ""
-    assert machine.runs["a", CONTAINER] == 0
+    broken = Machine({("a", CONTAINER, number): BenchError("lacks a library") for number in range(9)})
+    assert broken.go(A, B, known=known, session=1) == ""
+    assert broken.runs["a", CONTAINER] == 1
+    mended = Machine()
+    assert mended.go(A, B, known=(*known, *broken.kept), session=2) == ""
+    assert mended.runs["a", CONTAINER] == PACE.warmup + PACE.rounds
+    assert not any(record.error for record in mended.kept)
+
+
+def test_a_round_without_a_side_that_was_aside_stays_complete() -> None:
+    cells = {("osu", B.key): tuple(B.commands)}
+    first = Machine({("b", "cold", number): BenchError("lacks a library") for number in range(9)})
+    first.go(B)
+    assert len(complete_rounds(first.kept, cells.__getitem__)) == 3
+    again = Machine()
+    assert (again.go(B, known=tuple(first.kept), session=1), again.kept) == ("", [])
+    second = Machine()
+    second.go(B, known=tuple(first.kept), session=1, pace=Pace(5, 1, 1))
+    assert sorted({record.round for record in second.kept}) == [-1, 3, 4]
+    assert second.runs["b", "cold"] == 3
+    assert len(complete_rounds([*first.kept, *second.kept], cells.__getitem__)) == 5
 
 
 def test_more_rounds_are_added() -> None:
@@ -162,6 +181,25 @@ def test_no_round_is_begun_that_would_end_too_late() -> None:
         == "the time that was given is used up after 0 of 3 rounds"
     )
     assert (machine.kept, machine.ending.failed) == ([], False)
+
+
+def test_a_round_of_runs_that_hang_is_cut_off_after_the_time_and_its_slack() -> None:
+    machine = Machine()
+
+    def slow(case: Case, side: str) -> Output:
+        time.sleep(1.1)
+        return Output("1", "", 1.1)
+
+    machine.start = slow  # type: ignore[method-assign]
+    pace = Pace(rounds=3, warmup=0, seed=1, seconds=0.5, slack=0.5)
+    assert machine.go(A, B, pace=pace) == (
+        "the time that was given is used up in round 1 of 3, which is cut off"
+    )
+    assert (len(machine.kept), machine.ending.failed) == (1, False)
+    assert complete_rounds(machine.kept, lambda _: (BARE, CONTAINER)) == {}
+    # What a round takes longer within the slack is no reason to cut it off.
+    whole = Machine()
+    assert whole.go(A, pace=replace(pace, slack=600.0, rounds=1)) == ""
 
 
 def test_a_result_before_a_hang_is_one_unless_the_end_is_measured() -> None:
