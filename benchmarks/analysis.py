@@ -22,6 +22,7 @@ PROBE = "probe"
 """The suite whose records say what each side uses, where a program does not say it itself."""
 
 _UNKNOWN = "a library that it did not name"
+_VARIES = "varies: "
 
 FigureKey = tuple[str, int | None]
 """Column and message size."""
@@ -212,11 +213,12 @@ def _unknown(records: Iterable[Record]) -> Iterable[str]:
 
 
 def _used(
-    records: Iterable[Record], probes: Mapping[tuple[str, int], Sequence[Facts]], one: Outline, side: str
+    records: Sequence[Record], probes: Mapping[tuple[str, int], Sequence[Facts]], one: Outline, side: str
 ) -> Facts:
     """Sum up what a side used over all its runs; what varies is named as such."""
+    work = one_of(record.facts.work for record in records)
     if not one.mpi:
-        return Facts()
+        return Facts(work=work)
     seen = probes.get((side, one.nodes)) or probes.get((side, min(one.nodes, 2))) or (Facts(),)
 
     def of(name: str) -> str:
@@ -226,7 +228,7 @@ def _used(
         same = {value.partition(";")[0] for value in asked} == said
         return one_of(asked if same or not said else said)
 
-    return Facts(of("library"), of("digest"), of("transport"))
+    return Facts(of("library"), of("digest"), of("transport"), work)
 
 
 def _difference(bare: Facts, other: Facts, side: str) -> str:
@@ -238,6 +240,12 @@ def _difference(bare: Facts, other: Facts, side: str) -> str:
         return f"two builds of {bare.library}"
     if bare.transport != other.transport:
         return f"bare went by {bare.transport}, {name} by {other.transport}"
+    if bare.work != other.work:
+        return f"bare {bare.work}, {name} {other.work}"
+    # Over the same ones: then runs of a round may differ all the same.
+    for what, used in (("library", bare.library), ("build", bare.digest), ("transport", bare.transport)):
+        if used.startswith(_VARIES):
+            return f"the {what} of both sides {used.replace(_VARIES, 'varied between runs: ')}"
     return ""
 
 
@@ -250,7 +258,7 @@ def _lost(records: Sequence[Record]) -> dict[tuple[str, str, str], Record]:
     tally = Tally.of(records)
     good = {(record.suite, record.case, record.side) for record in records if not record.error}
     last = {(record.suite, record.case, record.side): record for record in records}
-    return {key: record for key, record in last.items() if key not in good or tally.is_aside(key[:2], key[2])}
+    return {key: record for key, record in last.items() if key not in good or tally.is_lost(key[:2], key[2])}
 
 
 def _set_aside(records: Sequence[Record]) -> tuple[Failure, ...]:
@@ -281,7 +289,7 @@ def _notes(records: Sequence[Record]) -> tuple[str, ...]:
 def one_of(values: Iterable[str]) -> str:
     """The one value, or all of them, named as such."""
     distinct = sorted(set(values))
-    return ("varies: " if len(distinct) > 1 else "") + " | ".join(distinct)
+    return (_VARIES if len(distinct) > 1 else "") + " | ".join(distinct)
 
 
 def format_bytes(size: int) -> str:

@@ -36,9 +36,12 @@ def offer(ground: Ground) -> Offer:
     counts = ground.asked.ranks or (ground.cpus_per_node * nodes,)
     ranks = sorted({max(nodes, count) for count in counts})
     read = make_reader(app.metrics)
-    return Offer(
-        tuple(Case(NAME, title, nodes, count, commands, read, mpi=False, whole=True) for count in ranks)
+    cases = (Case(NAME, title, nodes, count, commands, read, mpi=False, whole=True) for count in ranks)
+    note = (
+        f"if {title} is an MPI program, whether all sides used the same library and transport is not known: "
+        "the ratio is of the programs as they ran"
     )
+    return Offer(tuple(cases), notes=(note,))
 
 
 def make_metric(pattern: str, higher: Sequence[str] = (), units: Sequence[tuple[str, str]] = ()) -> AppMetric:

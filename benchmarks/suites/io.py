@@ -17,6 +17,7 @@ from benchmarks.cases import (
     Asked,
     Case,
     Command,
+    Facts,
     Figure,
     Ground,
     Level,
@@ -38,8 +39,14 @@ _DONE = re.compile(r"^(?:\d+: )?(write|meta|tree|import): (\d+) times, (\d+) byt
 _IMPORT = (
     "import sys, time; start = time.perf_counter(); "
     "import asyncio, ctypes, decimal, email, http.client, json, logging, unittest, xml.dom.minidom; "
-    'print(f"import: {len(sys.modules)} times, 0 bytes, {time.perf_counter() - start:.9f} s")'
+    "took = time.perf_counter() - start; "
+    "import os; "
+    'found = [getattr(module, "__file__", None) for module in sys.modules.values()]; '
+    "size = sum(os.stat(path).st_size for path in found if path); "
+    'print(f"import: {len(found)} times, {size} bytes, {took:.9f} s")'
 )
+_READ = {"tree": "files", "import": "modules"}
+"""What counts of the works that read from the image; all sides must have read the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +126,12 @@ def make_reader(verb: str, ranks: int) -> Callable[[Output], Reading]:
         if slowest <= 0:
             raise BenchError("the work took no time that the clock shows", hint="measure with --full")
         times, size = (sum(int(match[group]) for match in found) for group in (2, 3))
+        facts = Facts(work=f"read {times} {_READ[verb]}, {size} bytes") if verb in _READ else Facts()
         if verb == "import":
-            return Reading((Figure("time", slowest * 1e3, "ms", Better.LOWER),))
+            return Reading((Figure("time", slowest * 1e3, "ms", Better.LOWER),), facts)
         if verb == "meta":
             return Reading((Figure("rate", times / slowest, "files/s", Better.HIGHER),))
-        return Reading((Figure("rate", size / slowest / 1e6, "MB/s", Better.HIGHER),))
+        return Reading((Figure("rate", size / slowest / 1e6, "MB/s", Better.HIGHER),), facts)
 
     return read
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from squash import pack
 
+from benchmarks.image_python import find_python
 from benchmarks.report import from_json
 from benchmarks.results import Results
 from slurm.testbed import Testbed
@@ -55,9 +57,28 @@ def test_writing_metadata_trees_and_imports_in_every_form_of_an_image(
     }
     tree = found["read Python's library", "file"]
     assert (tree.unit, len(tree.bare), len(tree.container)) == ("MB/s", 2, 2)
+    assert all(row.comparison is not None for row in found.values()), done.stdout
     assert all(value > 0 for row in found.values() for value in (*row.bare, *row.container))
     assert not list(out.glob("bareboat-io-*"))
     assert not list(Path("/dev/shm").glob("bareboat-io-*"))
+
+
+def test_a_form_with_other_files_is_not_compared(
+    cluster: Testbed, prefix: Path, user: pwd.struct_passwd, plain: Path, out: Path
+) -> None:
+    python = find_python(str(plain))
+    assert python is not None
+    lacking = f"{python.library.lstrip('/')}/this.py"
+    file = pack(plain, Path(user.pw_dir) / "lacks.sqfs", "-comp", "lz4", "-e", lacking)
+    words = ("--image", plain, "--form", f"file={file}", "--ranks", 1, "--out", out)
+    done = bench_io(cluster, prefix, user, *words, "--only", "read Python's library")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {row.side: row for row in results_of(out).rows}
+    assert found["container"].comparison is not None
+    assert found["file"].comparison is None
+    said = r"not compared: bare read (\d+) files, (\d+) bytes, file read (\d+) files, (\d+) bytes"
+    match = re.fullmatch(said, str(found["file"].verdict))
+    assert match and int(match[1]) == int(match[3]) + 1 and int(match[2]) > int(match[4])
 
 
 def test_a_python_with_an_mpi_that_the_hosts_does_not_fit(

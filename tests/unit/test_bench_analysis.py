@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,45 @@ def test_sides_that_differ_are_not_compared(facts: Facts, reason: str) -> None:
         bench_record(number, side, 1.0, facts=facts if side == CONTAINER else None)
         for number in range(8)
         for side in (BARE, CONTAINER)
+    ]
+    (row,) = analyse(bench_kept(A), records).rows
+    assert (row.comparison, str(row.verdict)) == (None, f"not compared: {reason}")
+
+
+def test_sides_that_did_not_do_the_same_work_are_not_compared() -> None:
+    case = replace(A, mpi=False)
+    work = {BARE: "read 12 files, 3400 bytes", CONTAINER: "read 11 files, 3300 bytes"}
+    records = [
+        bench_record(number, side, 1.0, facts=Facts(work=work[side]))
+        for number in range(8)
+        for side in (BARE, CONTAINER)
+    ]
+    (row,) = analyse(bench_kept(case), records).rows
+    assert row.comparison is None
+    assert str(row.verdict) == (
+        "not compared: bare read 12 files, 3400 bytes, the container read 11 files, 3300 bytes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (
+            Facts("MPICH 4", "abc", "loopback TCP"),
+            "the transport of both sides varied between runs: loopback TCP | shared memory",
+        ),
+        (Facts("MPICH 4", "def", "shared memory"), "the build of both sides varied between runs: abc | def"),
+        (
+            Facts("MPICH 5", "abc", "shared memory"),
+            "the library of both sides varied between runs: MPICH 4 | MPICH 5",
+        ),
+    ],
+)
+def test_what_varies_over_the_same_on_both_sides_is_not_compared_either(other: Facts, reason: str) -> None:
+    records = [
+        bench_record(number, side, 1.0, facts=other if number % 2 == at else None)
+        for number in range(8)
+        for at, side in enumerate((BARE, CONTAINER))
     ]
     (row,) = analyse(bench_kept(A), records).rows
     assert (row.comparison, str(row.verdict)) == (None, f"not compared: {reason}")

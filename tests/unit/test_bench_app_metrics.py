@@ -46,7 +46,10 @@ def test_names_choose_the_direction_and_the_unit() -> None:
 def test_the_case_is_the_program_on_all_nodes_and_the_bare_side_may_differ() -> None:
     app = App(("/opt/x/lmp", "-in", "a"), "/work", bare=("lmp",))
     ground = Ground(Asked(ranks=(2, 8), app=app, forms=(("file", "/a.sqfs"),)), "/image", (1, 4), 2, {})
-    cases = offer(ground).cases
+    offered = offer(ground)
+    cases = offered.cases
+    (note,) = offered.notes
+    assert note.startswith("if lmp is an MPI program, whether all sides used the same library and transport ")
     assert [(case.title, case.nodes, case.ranks) for case in cases] == [("lmp", 4, 4), ("lmp", 4, 8)]
     assert {side: (command.argv[0], command.image) for side, command in cases[0].commands.items()} == {
         "bare": ("lmp", None),

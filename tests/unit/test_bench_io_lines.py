@@ -40,6 +40,15 @@ def test_what_is_missing_or_another_work_is_no_figure(text: str) -> None:
         read("write", 2, text)
 
 
+def test_what_was_read_is_told_of_works_that_read_the_image() -> None:
+    def work(verb: str) -> str:
+        line = f"{verb}: 10 times, 5000 bytes, 0.5 s\n"
+        return make_reader(verb, 2)(Output(2 * line, "", 1.0)).facts.work
+
+    assert (work("tree"), work("import")) == ("read 20 files, 10000 bytes", "read 20 modules, 10000 bytes")
+    assert (work("write"), work("meta")) == ("", "")
+
+
 def test_no_time_at_all_is_no_figure() -> None:
     with pytest.raises(BenchError, match="took no time that the clock shows"):
         read("write", 1, LINE.format("0.000000000"))
