@@ -40,16 +40,17 @@ _OSU_FILES = (
     *("main", "options", "output", "data", "pt2pt", "operations", "collective", "nonblocking"),
     *("access", "one_sided", "startup", "facts"),
 )
+_LIBRARY = "common/library.c"
 KNOWN: Mapping[str, Source] = {
     "osu": Source(
-        tuple(f"osu/{name}.c" for name in _OSU_FILES),
+        (*(f"osu/{name}.c" for name in _OSU_FILES), _LIBRARY),
         ("-std=c11", "-O2"),
         names=(*(program.name for program in OSU_PROGRAMS), "osu_hello"),
     ),
     "bareboat_io": Source(("io/bareboat_io.c",), ("-std=c11", "-O2", "-static"), (), mpi=False),
     **{
         f"npb_{kernel}": Source(
-            tuple(f"npb/{name}.c" for name in (kernel, *parts, "common")), ("-std=c11", "-O3")
+            (*(f"npb/{name}.c" for name in (kernel, *parts, "common")), _LIBRARY), ("-std=c11", "-O3")
         )
         for kernel, parts in (("ep", ()), ("is", ()), ("cg", ()), ("mg", ("mg_grid",)), ("ft", ("fft",)))
     },

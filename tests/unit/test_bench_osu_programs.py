@@ -65,5 +65,6 @@ def test_no_or_two_builds(tmp_path: Path) -> None:
 
 def test_sources_of_the_built_in_programs() -> None:
     folder = SOURCES / "osu"
-    assert {Path(file).name for file in source_of("osu").files} == {path.name for path in folder.glob("*.c")}
+    files = {str(path.relative_to(SOURCES)) for path in folder.glob("*.c")}
+    assert {*source_of("osu").files} == {*files, "common/library.c"}
     assert set(source_of("osu").names) == {*BY_NAME, "osu_hello"}

@@ -2,15 +2,14 @@
 #define _POSIX_C_SOURCE 200809L
 #include "common.h"
 
-#include <inttypes.h>
+#include "../common/library.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <unistd.h>
 
 #define EXIT_WRONG 1   /* the verification failed */
 #define EXIT_REFUSED 2 /* options, number of processes */
-/* The library that answers may have a larger limit than the header this was compiled with. */
-#define VERSION_ROOM (MPI_MAX_LIBRARY_VERSION_STRING > 8192 ? MPI_MAX_LIBRARY_VERSION_STRING : 8192)
 
 /* Every rank comes here and knows the reason, so none is left waiting. */
 static _Noreturn void refuse(void)
@@ -105,26 +104,6 @@ void npb_exchange(const double *send, int send_count, int to, double *receive, i
     MPI_Irecv(receive, receive_count, MPI_DOUBLE, from, tag, MPI_COMM_WORLD, &request);
     MPI_Send(send, send_count, MPI_DOUBLE, to, tag, MPI_COMM_WORLD);
     MPI_Wait(&request, MPI_STATUS_IGNORE);
-}
-
-/* The first line names the library; the digest (FNV-1a, 64 bits) of the whole text tells two builds of one version
-   apart: MPICH's text, for example, carries its configure line. */
-static void print_library(void)
-{
-    static char version[VERSION_ROOM];
-    uint64_t digest = 0xcbf29ce484222325u;
-    int length = 0;
-
-    MPI_Get_library_version(version, &length);
-    version[VERSION_ROOM - 1] = '\0';
-    for (const char *c = version; *c != '\0'; c++)
-        digest = (digest ^ (unsigned char)*c) * 0x100000001b3u;
-    version[strcspn(version, "\r\n")] = '\0';
-    for (char *c = version; *c != '\0'; c++)
-        if (*c == '\t')
-            *c = ' ';
-    printf("# library: %s\n", version);
-    printf("# library digest: %016" PRIx64 "\n", digest);
 }
 
 static void print_block(const struct npb_run *run, const struct npb_result *result, bool verified)

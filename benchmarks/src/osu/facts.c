@@ -4,6 +4,8 @@
  */
 #include "osu.h"
 
+#include "../common/library.h"
+
 #include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,8 +14,6 @@
 #include <unistd.h>
 
 #define HOST_ROOM 256
-/* The library that answers may have a larger limit than the header this was compiled with. */
-#define VERSION_ROOM (MPI_MAX_LIBRARY_VERSION_STRING > 8192 ? MPI_MAX_LIBRARY_VERSION_STRING : 8192)
 
 struct counters {
     uint64_t sent;
@@ -96,24 +96,6 @@ static struct counters read_counters(void)
 void begin_facts(void)
 {
     before = read_counters();
-}
-
-/* The first line names the library; the digest (FNV-1a, 64 bits) of the whole text tells two builds of one version
- * apart, since MPICH and its kin put their configuration into it. */
-static void print_library(void)
-{
-    static char version[VERSION_ROOM];
-    uint64_t digest = 0xcbf29ce484222325u;
-    int length = 0;
-    MPI_Get_library_version(version, &length);
-    version[VERSION_ROOM - 1] = '\0';
-    for (const char *c = version; *c != '\0'; c++)
-        digest = (digest ^ (unsigned char)*c) * 0x100000001b3u;
-    version[strcspn(version, "\r\n")] = '\0';
-    for (char *c = version; *c != '\0'; c++)
-        if (*c == '\t')
-            *c = ' ';
-    printf("# library: %s\n# library digest: %016" PRIx64 "\n", version, digest);
 }
 
 /* Ranks whose program does not count what it sends are left out. */
