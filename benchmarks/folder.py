@@ -24,6 +24,9 @@ RESULTS = "results.json"
 PAGE = "report.html"
 TABLE = "results.csv"
 _LOCK = ".lock"
+_PROGRAMS = "programs"
+_UNBEGUN = {_LOCK, _PROGRAMS, f".{SETTING}.new"}
+"""What a measurement makes before it begins; the lock is the first of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class Outline:
 class Kept:
     """The content of ``setting.json``: what a measurement is; it does not change while it runs.
 
-    asked: the options of the command line by name; outlines: its cases, in the order of the table.
+    asked: the options of the command line by name; outlines: its cases, in the order of the table; images:
+    which ones they are (`benchmarks.identity`).
     """
 
     setting: Setting
@@ -52,6 +56,7 @@ class Kept:
     commands: tuple[SideCommand, ...] = ()
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
 
 
 def outline(case: Case) -> Outline:
@@ -68,23 +73,22 @@ class Folder:
 
     @classmethod
     def make(cls, path: Path) -> Folder:
-        """Make the directory; an empty one is taken as well.
+        """Make the directory; an empty one is taken as well, and one that was killed before it had begun.
 
         Raises BenchError where it cannot be made, or holds something.
         """
         made = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
-            full = any(item.name != _LOCK for item in path.iterdir())
+            found = {item.name for item in path.iterdir()}
         except OSError as error:
             raise BenchError(
                 f"the results cannot be put into {path}: {error.strerror}",
                 hint="name another directory with --out",
             ) from error
-        if full:
-            raise BenchError(
-                f"{path} is not empty", hint=f"name another directory, or go on with it: --resume {path}"
-            )
+        if found and not (_LOCK in found and found <= _UNBEGUN):
+            go_on = f", or go on with it: --resume {path}" if SETTING in found else ""
+            raise BenchError(f"{path} is not empty", hint=f"name another directory{go_on}")
         return cls(path, made=made)
 
     @contextlib.contextmanager
@@ -119,8 +123,11 @@ class Folder:
 
     def drop_results(self) -> None:
         """Take away what is made from the others: it does not hold what is measured from now on."""
-        for name in (RESULTS, PAGE, TABLE):
-            (self.path / name).unlink(missing_ok=True)
+        try:
+            for name in (RESULTS, PAGE, TABLE):
+                (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise BenchError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def kept(self) -> Kept:
         """Read ``setting.json``.  Raises BenchError where there is none, or of another version."""
@@ -139,6 +146,7 @@ class Folder:
                 commands=tuple(SideCommand(**one) for one in data["commands"]),
                 failures=tuple(Failure(**one) for one in data["failures"]),
                 notes=tuple(data["notes"]),
+                images=tuple((path, identity) for path, identity in data.get("images", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise BenchError(f"{self.path / SETTING} is damaged: {type(error).__name__}: {error}") from error
@@ -166,10 +174,16 @@ class Folder:
         """Take the directory away, with what was compiled, where no measurement has begun in it."""
         if self.begun:
             return
-        shutil.rmtree(self.path / "programs", ignore_errors=True)
-        (self.path / _LOCK).unlink(missing_ok=True)
+        shutil.rmtree(self.path / _PROGRAMS, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (self.path / _LOCK).unlink(missing_ok=True)
         if self._made:
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def _hint(self) -> str:
+        if (self.path / _LOCK).exists() and not self.begun:
+            return f"it was ended before anything was measured: begin anew, with --out {self.path}"
+        return "name one that `bareboat bench run` has made"
 
     def _read(self, name: str) -> str:
         try:
@@ -177,7 +191,7 @@ class Folder:
         except OSError as error:
             raise BenchError(
                 f"{self.path} is no directory of a measurement: {name}: {error.strerror}",
-                hint="name one that `bareboat bench run` has made",
+                hint=self._hint(),
             ) from error
         except UnicodeDecodeError as error:
             raise BenchError(f"{self.path / name} is damaged: it is not text") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,8 +115,11 @@ def make_programs(
     so.  Raises BenchError when the host has no compiler for its MPI.
     """
     folders = {side: directory / side for side in (BARE, CONTAINER)}
-    for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(directory):
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        # Of a measurement that goes on, perhaps older ones are there.
+        shutil.copytree(SOURCES, directory / "src", dirs_exist_ok=True)
     by_host = compile_programs(mpi.host, names, folders[BARE])
     called = [link for name in names for link in (name, *source_of(name).names)]
     programs = {(BARE, name): str(folders[BARE] / name) for name in called}
@@ -128,17 +132,30 @@ def make_programs(
     return Made(programs, ((_OF[BARE], by_host), (_OF[CONTAINER], by_host)), (note,))
 
 
+@contextlib.contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Raise BenchError where what is in the context cannot be written to a directory of the measurement."""
+    try:
+        yield
+    except OSError as error:
+        # Of a tree, each file that failed: (source, place, why).
+        each = isinstance(error, shutil.Error) and error.args and error.args[0]
+        why = each[0][2] if each else error.strerror
+        raise BenchError(
+            f"the programs cannot be put into {directory}: {why}",
+            hint="look for room and permission there, or name another directory with --out",
+        ) from error
+
+
 def _make_in_image(
     mpi: Mpi, names: Sequence[str], directory: Path, *, client: Client, allocation: Allocation, image: str
 ) -> tuple[str, str]:
     """The compiler that made them all, or "" and why there is none."""
-    sources = directory / "src"
-    shutil.copytree(SOURCES, sources, dirs_exist_ok=True)  # of a measurement that goes on, perhaps older ones
     why = "the image has no MPI compiler"
     for compiler in mpi.compilers:
         try:
             for name in names:
-                command = compile_command(compiler, name, directory / CONTAINER, sources)
+                command = compile_command(compiler, name, directory / CONTAINER, directory / "src")
                 # With the image's own MPI: its compiler links with it, and need not see the host's.
                 step = Step(1, 1, image, tuple(command), _LIMIT, variables=(("BAREBOAT_MPI", "image"),))
                 run_step(client, allocation, step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -17,8 +17,9 @@ from benchmarks.engine import Ending, Pace, run_cases
 from benchmarks.engines import find_engines
 from benchmarks.errors import BenchError
 from benchmarks.folder import PAGE, RESULTS, TABLE, Folder, Kept, outline
+from benchmarks.identity import identify, require_same
 from benchmarks.local import NOTE, VARIABLES, has_slurm, local_allocation
-from benchmarks.making import Made, Mpi, advise_pmi, check_family, find_mpi, make_programs
+from benchmarks.making import Made, Mpi, advise_pmi, check_family, find_mpi, make_programs, writing
 from benchmarks.programs import compile_plain, source_of
 from benchmarks.progress import Progress
 from benchmarks.report import to_json
@@ -68,8 +69,12 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
     nothing can be measured, Stopped when stopped before the first run.
     """
     kind_of(options.image)
+    forms = options.asked.forms
+    images = identify((options.image, *(path for _, path in forms)))
     known = folder.records()
     session = 1 + max((record.session for record in known), default=-1)
+    if session:
+        require_same(folder.kept().images, images)
     client = _with_mounts(replace(options.target.client, directory=str(folder.path)), options.asked)
     ways = _ways(options, client)
     mpi = _find_mpi(options, progress)
@@ -90,6 +95,7 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
             required=options.asked.engines is not None,
             progress=progress,
         )
+        refused = _not_inside(target, allocation, forms, max(nodes))
         machine, seen = probes.ask_nodes(client, allocation, options.image)
         made = _make(options, client, allocation, mpi, folder=folder, progress=progress)
         ground = Ground(
@@ -125,23 +131,26 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
             commands=tuple(describe_way(way, launches.NOTHING, client, allocation) for way in tried.ways),
             failures=(*tried.failures, *failures),
             notes=notes,
+            images=images,
         )
         if session:
             kept = _joined(folder.kept(), kept)
         folder.keep(kept)
         folder.drop_results()
+        began = time.monotonic()
         with folder.open_rounds() as rounds:
             if mpi is not None:
                 for record in probes.ask_sides(
                     ground, client, allocation, session=session, limit=target.limit
                 ):
                     rounds.add(record)
+            left = None if options.seconds is None else options.seconds - (time.monotonic() - began)
             ending = run_cases(
                 cases,
-                Pace(target.rounds, target.warmup, target.seed, options.seconds),
+                Pace(target.rounds, target.warmup, target.seed, left, target.limit),
                 known,
                 session=session,
-                start=_starter(target, allocation),
+                start=_starter(target, allocation, refused),
                 keep=rounds.add,
                 check=_checker(target, allocation),
                 progress=progress,
@@ -260,7 +269,8 @@ def _srun_options(options: RunOptions, mpi: Mpi | None, allocation: Allocation) 
 
 def _plain_programs(names: Sequence[str], directory: Path, progress: Progress) -> dict[tuple[str, str], str]:
     """The same program on both sides; none where there is no compiler: its suite has no cases then."""
-    directory.mkdir(parents=True, exist_ok=True)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     try:
         compile_plain(names, directory)
     except BenchError as error:
@@ -325,8 +335,27 @@ def _joined(before: Kept, now: Kept) -> Kept:
     return replace(now, setting=setting, notes=tuple(dict.fromkeys((*before.notes, *now.notes))))
 
 
-def _starter(target: Target, allocation: Allocation) -> Callable[[Case, str], Output]:
+def _not_inside(
+    target: Target, allocation: Allocation, forms: Iterable[tuple[str, str]], nodes: int
+) -> dict[str, BenchError]:
+    """Why a form of the image is not proved to be a container, by its side; the others are measured."""
+    refused = {}
+    for side, path in forms:
+        try:
+            require_inside(target, allocation, path, nodes)
+        except BenchError as error:
+            refused[side] = error
+    return refused
+
+
+def _starter(
+    target: Target, allocation: Allocation, refused: Mapping[str, BenchError]
+) -> Callable[[Case, str], Output]:
+    """What runs a side of a case; ``refused``: sides that are not to be run, and why."""
+
     def start(case: Case, side: str) -> Output:
+        if side in refused:
+            raise BenchError(str(refused[side]), hint=refused[side].hint)
         command = case.commands[side]
         # Of another engine, neither its program nor the image say what it is.
         title = f"{case.title} by {side}" if command.image is None and side != BARE else ""

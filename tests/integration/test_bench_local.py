@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,9 +16,9 @@ from benchmarks.report import from_json
 BAREBOAT = str(Path(sys.executable).with_name("bareboat"))
 
 
-def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, verb: str = "run", **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [BAREBOAT, "bench", "run", *map(str, arguments)],
+        [BAREBOAT, "bench", verb, *map(str, arguments)],
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -107,3 +108,48 @@ def test_an_image_with_a_compiler_makes_its_own_programs(tmp_path: Path) -> None
     assert dict(results.setting.versions)["compiler of container"].endswith(" of the image")
     assert not any("were compiled on the host" in note for note in results.notes)
     assert (out / "programs" / "container" / "npb_is").exists()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """An image of one static program, which a test may change."""
+    root = tmp_path / "tiny"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    for name in ("true", "readlink", "grep"):
+        (root / "bin" / name).symlink_to("busybox")
+    return root
+
+
+LAUNCHES = ("--local", "--suite=launch", "--only=true", "--engines=none", "--warmup=0", "--ranks=1")
+
+
+def test_an_image_that_was_changed_is_not_gone_on_with(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    done = run("--image", tiny, "--out", out, "--rounds=1", *LAUNCHES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = run("--resume", out, "--rounds=2")
+    assert again.returncode == 0, again.stdout + again.stderr
+    (tiny / "usr/lib").mkdir(parents=True)
+    refused = run("--resume", out, "--rounds=3")
+    assert refused.returncode == 125
+    assert f"bareboat: error: the image {tiny} is not the one that was measured: " in refused.stderr
+    assert "measure it into a new directory (--out DIR)" in refused.stderr
+    assert len(from_json((out / "results.json").read_text()).rows[0].bare) == 2
+
+
+def test_a_form_that_is_not_proved_to_be_a_container_is_its_own_failure(
+    tiny: Path, tmp_path: Path, without_slurm: str
+) -> None:
+    out, form = tmp_path / "results", tmp_path / "form"
+    (form / "bin").mkdir(parents=True)
+    options = ("--nodes=1", "--ranks=1", "--rounds=2", "--warmup=0", "--out", out)
+    images = ("--image", tiny, "--form", f"other={form}")
+    done = run(*images, *options, "--", "true", verb="app", PATH=without_slurm)
+    assert done.returncode == 125, done.stdout + done.stderr
+    results = from_json((out / "results.json").read_text())
+    assert {(row.side, len(row.container)) for row in results.rows} == {("container", 2)}
+    (failure,) = results.failures
+    assert failure.metric == "app: true, 1 node, 1 rank, other"
+    assert failure.text == f"readlink is not in image {form}"
+    assert any("if true is an MPI program, whether all sides used" in note for note in results.notes)

@@ -58,7 +58,32 @@ def test_a_directory_with_something_in_it_is_not_written_to(tmp_path: Path) -> N
     (tmp_path / "mine").write_text("")
     with pytest.raises(BenchError, match="is not empty") as error:
         Folder.make(tmp_path)
+    assert error.value.hint == "name another directory"
+    (tmp_path / "mine").rename(tmp_path / SETTING)
+    with pytest.raises(BenchError, match="is not empty") as error:
+        Folder.make(tmp_path)
     assert error.value.hint == f"name another directory, or go on with it: --resume {tmp_path}"
+
+
+def test_one_that_was_killed_before_it_began_is_taken(folder: Folder) -> None:
+    with folder.locked():
+        (folder.path / "programs" / "bare").mkdir(parents=True)
+        (folder.path / f".{SETTING}.new").write_text("half")
+    with pytest.raises(BenchError, match="is no directory of a measurement") as error:
+        folder.kept()
+    assert error.value.hint == (
+        f"it was ended before anything was measured: begin anew, with --out {folder.path}"
+    )
+    again = Folder.make(folder.path)
+    again.keep(bench_kept(bench_case("a")))
+    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "programs", SETTING]
+
+
+def test_a_directory_of_programs_that_is_not_ours_is_not_taken(tmp_path: Path) -> None:
+    """Ours has a lock, which is made first."""
+    (tmp_path / "programs").mkdir()
+    with pytest.raises(BenchError, match="is not empty"):
+        Folder.make(tmp_path)
 
 
 def test_a_measurement_that_did_not_begin_leaves_nothing(folder: Folder) -> None:
