@@ -157,6 +157,14 @@ def test_a_round_without_a_side_that_was_aside_stays_complete() -> None:
     assert len(complete_rounds([*first.kept, *second.kept], cells.__getitem__)) == 5
 
 
+def test_a_round_that_is_cut_off_before_the_new_try_is_not_complete() -> None:
+    known = [bench_record(number, "cold", None, case=B) for number in range(TRIES)]
+    ran = [bench_record(2, side, 1.0, case=B, session=1) for side in (BARE, CONTAINER)]
+    assert complete_rounds([*known, *ran], lambda _: tuple(B.commands)) == {}
+    failed = bench_record(2, "cold", None, case=B, session=1)
+    assert len(complete_rounds([*known, *ran, failed], lambda _: tuple(B.commands))) == 1
+
+
 def test_more_rounds_are_added() -> None:
     first, second = Machine(), Machine()
     first.go(A)
