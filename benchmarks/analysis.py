@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.cases import BARE, Facts, Figure
+from benchmarks.cases import BARE, CONTAINER, Facts, Figure
 from benchmarks.chance import correct, sign_rank
 from benchmarks.engine import CellKey, Tally, complete_rounds
 from benchmarks.errors import BenchError
@@ -15,7 +15,6 @@ from benchmarks.folder import RESULTS, SETTING, Folder, Kept, Outline
 from benchmarks.records import Record
 from benchmarks.report import from_json
 from benchmarks.results import ADDED_TIMES, Derived, Failure, Results, Row, SideFacts
-from benchmarks.schedule import Side
 from benchmarks.stats import MIN_ROUNDS, Outcome, Point, Verdict, compare, fit_added, judge
 
 PROBE = "probe"
@@ -233,7 +232,7 @@ def _used(
 
 def _difference(bare: Facts, other: Facts, side: str) -> str:
     """Say why two sides must not be compared, or ""."""
-    name = "the container" if side == Side.CONTAINER else side
+    name = "the container" if side == CONTAINER else side
     if bare.library != other.library:
         return f"bare used {bare.library or _UNKNOWN}, {name} {other.library or _UNKNOWN}"
     if bare.digest != other.digest:

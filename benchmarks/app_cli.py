@@ -8,17 +8,28 @@ from typing import Any
 
 import click
 
-from benchmarks.run_cli import measure, run
-
-_SHARED = {
-    *("forms", "nodes", "ranks", "out", "rounds", "warmup", "seed", "limit", "wait", "minutes"),
-    *("srun_options", "salloc_options"),
-}
-"""Options of `bench run` that a program of the user's has as well, with the same meaning."""
+from benchmarks import options
+from benchmarks.run_cli import measure
 
 
+@click.command("app")
+@click.option("--image", required=True, metavar="PATH", help="The image.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="REGEX",
+    help="A figure in its output: the last match of the one group. (?P<name>...) names it.",
+)
+@click.option("--higher", multiple=True, metavar="NAME", help="A metric of which more is better.")
+@click.option("--unit", "units", multiple=True, metavar="NAME=UNIT", help="The unit of a metric.")
+@click.option("--bare", metavar="WORDS", help="The command on the bare side, if it is another.")
+@options.forms
+@options.ranks
+@options.common
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @click.pass_context
-def _app(ctx: click.Context, /, **given: Any) -> None:
+def app(ctx: click.Context, /, **given: Any) -> None:
     """Measure a program of your own, bare against container: its wall time, and figures that it prints.
 
     The same command is run on both sides, in the working directory.  `bareboat bench run --resume DIR` goes
@@ -50,25 +61,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not separator:
         raise click.BadParameter(f"{text!r} is not NAME=UNIT, like loop=s")
     return name, unit
-
-
-app = click.Command(
-    "app",
-    callback=_app,
-    params=[
-        click.Option(["--image"], required=True, metavar="PATH", help="The image."),
-        click.Option(
-            ["--metric", "metrics"],
-            multiple=True,
-            metavar="REGEX",
-            help="A figure in its output: the last match of the one group. (?P<name>...) names it.",
-        ),
-        click.Option(["--higher"], multiple=True, metavar="NAME", help="A metric of which more is better."),
-        click.Option(["--unit", "units"], multiple=True, metavar="NAME=UNIT", help="The unit of a metric."),
-        click.Option(["--bare"], metavar="WORDS", help="The command on the bare side, if it is another."),
-        *(parameter for parameter in run.params if parameter.name in _SHARED),
-        click.Option(["--mpi"], metavar="TYPE", help="srun's --mpi (default: the cluster's)."),
-        click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD..."),
-    ],
-    help=_app.__doc__,
-)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.cases import CONTAINER
 from benchmarks.chance import correct, rank_sum
 from benchmarks.errors import BenchError
 from benchmarks.report import STYLES, format_comparison, format_estimate, format_value
 from benchmarks.results import Results, Row
-from benchmarks.schedule import Side
 from benchmarks.shown import printable_all
 from benchmarks.stats import ALPHA, MIN_ROUNDS, Better, Comparison, Verdict, compare_apart, judge
 
@@ -185,5 +185,5 @@ def _differences(before: Results, after: Results) -> Iterable[str]:
     ]
     for key in sorted(libraries[0].keys() & libraries[1].keys()):
         if libraries[0][key] != libraries[1][key]:
-            side = "the container" if key[0] == Side.CONTAINER else key[0]
+            side = "the container" if key[0] == CONTAINER else key[0]
             yield f"{side}, {key[1]}, used {libraries[0][key]} first and {libraries[1][key]} then"

@@ -87,6 +87,12 @@ forms = click.option(
     metavar="LABEL=PATH",
     help="The same image in another form, for launches and for what reads from the image.",
 )
+ranks = click.option(
+    "--ranks",
+    callback=numbers,
+    metavar="N,...",
+    help="Ranks of the programs that take any number (default: one a processor).",
+)
 host_mpi = click.option(
     "--host-mpi", metavar="PREFIX", help="The host's MPI (default: the one that a launch takes)."
 )
@@ -102,7 +108,11 @@ _COMMON = (
         type=click.Path(path_type=Path),
         help="Where the results go; all nodes see it (default: bareboat-bench-DATE).",
     ),
-    click.option("--mpi", metavar="TYPE", help="srun's --mpi (default: what the host's MPI speaks)."),
+    click.option(
+        "--mpi",
+        metavar="TYPE",
+        help="srun's --mpi (default: what the host's MPI speaks; of a program of your own, the cluster's).",
+    ),
     click.option("--rounds", type=click.IntRange(min=1), help="Counted rounds (15; of --full 30)."),
     click.option(
         "--warmup",

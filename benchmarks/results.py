@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.schedule import Side
 from benchmarks.stats import Better, Comparison, Estimate, Verdict
 from benchmarks.typed import require_types
 
 ADDED_TIMES = frozenset({"launch"})
 """Suites whose rows are read by what a side adds to bare, more than by the ratio."""
+
+_ONLY = "container"
+"""The side of rows in files that do not name it."""
 
 _LAST = 1e11
 """Seconds since 1970 that still have a date."""
@@ -37,7 +39,7 @@ class Row:
     container: tuple[float, ...]
     comparison: Comparison | None
     verdict: Verdict
-    side: str = Side.CONTAINER
+    side: str = _ONLY
     suite: str = ""
     case: str = ""
     figure: str = ""
@@ -50,7 +52,7 @@ class Derived:
     name: str
     unit: str
     estimate: Estimate
-    side: str = Side.CONTAINER
+    side: str = _ONLY
 
 
 @dataclass(frozen=True, slots=True)

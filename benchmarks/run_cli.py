@@ -44,12 +44,7 @@ _MAY_CHANGE = {"resume", "out", "rounds", "budget", "minutes", "wait", "limit"}
 @options.only
 @options.forms
 @options.engines
-@click.option(
-    "--ranks",
-    callback=options.numbers,
-    metavar="N,...",
-    help="Ranks of the programs that take any number (default: one a processor).",
-)
+@options.ranks
 @click.option("--quick", "level", flag_value="quick", help="Few programs and sizes: below 10 minutes.")
 @click.option("--full", "level", flag_value="full", help="All programs, sizes and classes: hours.")
 @click.option(

@@ -5,20 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Generic, TypeVar
 
 from benchmarks.errors import BenchError
 
 Cell = TypeVar("Cell")
 AnySide = TypeVar("AnySide")
-
-
-class Side(StrEnum):
-    """The two sides of a suite that has no more."""
-
-    BARE = "bare"
-    CONTAINER = "container"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from benchmarks.cases import CONTAINER
 from benchmarks.report import STYLES, format_comparison, format_estimate, format_value
 from benchmarks.results import ADDED_TIMES, Derived, Results, Row
-from benchmarks.schedule import Side
 from benchmarks.shown import printable_all
 from benchmarks.stats import median
 
@@ -97,7 +97,7 @@ def _derived(found: Sequence[Derived]) -> RenderableType:
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
     """Metric, medians, ratio, and what is added, where the suite is read by that."""
-    metric = row.metric if row.side == Side.CONTAINER else f"{row.metric}: {row.side}"
+    metric = row.metric if row.side == CONTAINER else f"{row.metric}: {row.side}"
     bare, other = (f"{format_value(median(values))} {row.unit}" for values in (row.bare, row.container))
     ratio, added = format_comparison(row.comparison, _NARROW)
     return metric, bare, other, ratio, f"{added} {row.unit}" if added and row.suite in ADDED_TIMES else ""

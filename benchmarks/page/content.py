@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from benchmarks.cases import BARE, CONTAINER
 from benchmarks.page.figures import draw
 from benchmarks.page.plots import plots_of
 from benchmarks.report import format_comparison, format_estimate, format_value
 from benchmarks.results import ADDED_TIMES, Results, Row
-from benchmarks.schedule import Side
 from benchmarks.shown import printable_all
 from benchmarks.stats import MARGIN, Outcome, median
 
@@ -146,7 +146,10 @@ def _summary(results: Results) -> Iterator[str]:
     slower = [row for row in results.rows if row.verdict.outcome is Outcome.SLOWER]
     if slower:
         worst = max(slower, key=lambda row: row.verdict.percent)
-        yield f"Slowest against bare: {_name(worst)}, {worst.verdict}."
+        side = "" if worst.side == CONTAINER else f": {worst.side}"
+        yield f"Slowest against bare: {worst.metric}{side}, {worst.verdict}."
+    if further := dict.fromkeys(row.side for row in results.rows if row.side != CONTAINER):
+        yield f"Verdicts are of these sides, too: {'; '.join(further)}."
 
 
 def _warnings(results: Results, done: int) -> Iterator[str]:
@@ -160,7 +163,7 @@ def _warnings(results: Results, done: int) -> Iterator[str]:
 
 def _suite(results: Results, suite: str) -> Section:
     rows = [row for row in results.rows if (row.suite or results.suite) == suite]
-    labels = list(dict.fromkeys((Side.BARE, *(row.side for row in results.rows))))
+    labels = list(dict.fromkeys((BARE, *(row.side for row in results.rows))))
     figures = tuple(
         PlotPart(key, drawing.title, draw(key, drawing, labels))
         for key, drawing in (
@@ -190,7 +193,7 @@ def _rows_table(rows: Iterable[Row]) -> Table:
     lines = []
     for row in rows:
         bare, other = (f"{format_value(median(values))} {row.unit}" for values in (row.bare, row.container))
-        cells = (_name(row), row.side, bare, other, *format_comparison(row.comparison), str(row.verdict))
+        cells = (row.metric, row.side, bare, other, *format_comparison(row.comparison), str(row.verdict))
         lines.append(Line(cells, _STYLES[row.verdict.outcome]))
     columns = ("metric", "side", "bare", "this side", "ratio", "added", "verdict")
     return Table("All figures", columns, tuple(lines), (2, 3, 4, 5))
@@ -230,10 +233,6 @@ def _machine(results: Results) -> Section:
         Table("Versions", ("what", "version"), versions),
     )
     return Section("machine", "Machine and libraries", tables=tuple(table for table in tables if table.rows))
-
-
-def _name(row: Row) -> str:
-    return row.metric
 
 
 def _count(number: int, noun: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from benchmarks.cases import BARE
 from benchmarks.results import Row
-from benchmarks.schedule import Side
 from benchmarks.stats import Better, median
 
 _BARS = 8
@@ -143,7 +143,7 @@ def _sides(rows: Sequence[Row], place: Callable[[Row], float]) -> tuple[Curve, .
     for row in rows:
         if place(row) not in longest or len(row.bare) > len(longest[place(row)].bare):
             longest[place(row)] = row
-    curves = [_values_curve(Side.BARE, [(x, row.bare) for x, row in longest.items()])]
+    curves = [_values_curve(BARE, [(x, row.bare) for x, row in longest.items()])]
     for group in _groups(rows, lambda row: row.side):
         curves.append(_values_curve(group[0].side, [(place(row), row.container) for row in group]))
     return tuple(curves)

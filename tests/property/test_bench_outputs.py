@@ -7,6 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.cases import BARE, CONTAINER
 from benchmarks.errors import BenchError
 from benchmarks.osu import (
     Hello,
@@ -18,7 +19,6 @@ from benchmarks.osu import (
 )
 from benchmarks.report import from_json, to_json
 from benchmarks.results import Derived, Failure, Results, Row, Setting, SideFacts
-from benchmarks.schedule import Side
 from benchmarks.stats import Better, Comparison, Estimate, Outcome, Verdict
 
 _FRAGMENTS = (
@@ -107,7 +107,7 @@ rows = st.builds(
 )
 facts = st.builds(
     SideFacts,
-    side=st.sampled_from(Side),
+    side=st.sampled_from((BARE, CONTAINER)),
     place=text,
     library=text,
     library_digest=text,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.cases import BARE, CONTAINER
 from benchmarks.results import Failure, NodeFacts, Results, Row, Setting, SideFacts
-from benchmarks.schedule import Side
 from benchmarks.stats import Better, Comparison, Estimate, Verdict, judge
 
 ROUNDS = 8
@@ -18,7 +18,7 @@ def bench_row(
     nodes: int = 1,
     ranks: int = 2,
     size: int | None = None,
-    side: str = Side.CONTAINER,
+    side: str = CONTAINER,
     ratio: float = 1.02,
     refused: Verdict | None = None,
 ) -> Row:
@@ -80,7 +80,7 @@ def bench_results() -> Results:
         "run",
         SETTING,
         tuple(rows),
-        sides=(SideFacts(Side.BARE, "inside a node", "MPICH 4", "abcdef", "shared memory"),),
+        sides=(SideFacts(BARE, "inside a node", "MPICH 4", "abcdef", "shared memory"),),
         failures=(Failure("io", "the disk was full", "make room"),),
         notes=("the load was high",),
         stopped="stopped by SIGINT",

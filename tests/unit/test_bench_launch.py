@@ -11,11 +11,11 @@ from bench_cases import bench_kept
 from click.testing import CliRunner
 
 from benchmarks.analysis import analyse
-from benchmarks.cases import BARE, CONTAINER, Asked, Case, Command, Facts, Figure
+from benchmarks.cases import BARE, CONTAINER, Asked, Case, Command, Facts, Figure, Way
 from benchmarks.cli import bench
 from benchmarks.engines import ENGINES, Installed, find_engines
 from benchmarks.errors import BenchError
-from benchmarks.progress import PlainLines
+from benchmarks.progress import PlainLines, Silent
 from benchmarks.records import Record
 from benchmarks.results import Derived, Results, SideCommand
 from benchmarks.runner import Allocation, Client, srun_command
@@ -214,6 +214,21 @@ esac""",
     assert failure.text.startswith("the container side ran on the bare host: rank 0")
     assert said == [f"{failure.metric}: {failure.text}"]
     assert [way.name for way in tried.ways] == ["bare", "container", "container, cold"]
+
+
+def test_an_engine_that_hangs_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.trials._LIMIT", 0.5)
+    srun = 'case "$*" in *ch-run*) exec sleep 60 ;; *readlink*) echo "0: outside" ;; esac'
+    client = programs(tmp_path, readlink="", srun=srun)
+    client = replace(client, environment={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    ways = (Way(BARE), Way("ch-run", before=("ch-run", "/images/a"), peer=True))
+    target = Target(client, limit=3600.0)
+    tried = try_ways(ways, "true", target, ALLOCATION, nodes=1, required=False, progress=Silent())
+    assert (tried.ways, tried.failures) == (ways[:1], ())
+    (note,) = tried.notes
+    assert note.startswith(
+        "ch-run is left out: readlink by ch-run (1 rank on 1 node) did not end within 0.5 s and was stopped"
+    )
 
 
 def test_engines_are_found(tmp_path: Path) -> None:

@@ -122,6 +122,19 @@ def test_what_launches_add_stands_beside_the_ratio_and_what_follows_above_it() -
     assert all(len(section.tables) == 1 for section in page.sections if section.key in {"osu", "npb"})
 
 
+def test_the_slowest_is_named_with_its_side() -> None:
+    rows = (
+        bench_row("launch", "true", 50.0, ranks=1),
+        bench_row("launch", "true", 50.0, ranks=1, side="ch-run", ratio=1.5),
+    )
+    said = page_of(replace(bench_results(), rows=rows)).summary
+    assert said[1:] == (
+        "Slowest against bare: true, latency, 1 nodes, 1 ranks: ch-run, slower by 50 %.",
+        "Verdicts are of these sides, too: ch-run.",
+    )
+    assert len(page_of(replace(bench_results(), rows=rows[:1])).summary) == 2
+
+
 def test_the_page_holds_everything_and_trusts_no_name() -> None:
     results = bench_results()
     hostile = "<script>alert('image')</script>"

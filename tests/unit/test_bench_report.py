@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from benchmarks.cases import BARE
 from benchmarks.cli import bench
 from benchmarks.errors import BenchError
 from benchmarks.report import SCHEMA, format_estimate, format_value, from_json, to_json
 from benchmarks.results import Derived, Failure, Results, Row, Setting, SideCommand, SideFacts
-from benchmarks.schedule import Side
 from benchmarks.stats import Better, Comparison, Estimate, Outcome, Verdict
 from benchmarks.table import render_run
 
@@ -36,7 +36,7 @@ RESULTS = Results(
         row("other", Verdict(Outcome.NOT_COMPARED, reason="bare used MPICH 4, the container MPICH 5"), None),
     ),
     derived=(Derived("added time a node (1 node)", "ms", Estimate(4.5, 4.0, 5.0)),),
-    sides=(SideFacts(Side.BARE, "inside a node", "MPICH 4", "ab", "shared memory"),),
+    sides=(SideFacts(BARE, "inside a node", "MPICH 4", "ab", "shared memory"),),
     failures=(Failure("true, 1 node, 4 ranks", "true failed", "mend it"),),
     notes=("MPI_Finalize did not return",),
     stopped="stopped by SIGINT",
