@@ -139,7 +139,7 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
         folder.drop_results()
         began = time.monotonic()
         with folder.open_rounds() as rounds:
-            if mpi is not None:
+            if (BARE, probes.PROGRAMS[0]) in made.programs:
                 for record in probes.ask_sides(
                     ground, client, allocation, session=session, limit=target.limit
                 ):
@@ -236,9 +236,16 @@ def _make(
     if mpi is not None:
         progress.note(f"compiling the programs with {mpi.host.title} and in the image")
         names = dict.fromkeys((*probes.PROGRAMS, *(name for name in wanted if source_of(name).mpi)))
-        made = make_programs(
-            mpi, tuple(names), directory, client=client, allocation=allocation, image=options.image
-        )
+        try:
+            made = make_programs(
+                mpi, tuple(names), directory, client=client, allocation=allocation, image=options.image
+            )
+        except BenchError as error:
+            if _NEEDS_MPI & set(options.suites):
+                raise
+            why = f"MPI is not measured: {error}"
+            progress.note(why)
+            made = Made({}, (), (why,))
     plain = [name for name in wanted if not source_of(name).mpi]
     return replace(made, programs={**made.programs, **_plain_programs(plain, directory, progress)})
 

@@ -128,6 +128,19 @@ def test_cold_launches_mpi_and_another_engine(bench: Bench, mpich: Path, home: P
     assert f"{out} was measured with another --engines: ['ch-run'], not ()" in done.stderr
 
 
+def test_launches_need_no_compiler(bench: Bench, mpich: Path, home: Path) -> None:
+    options = ("--engines=none", "--rounds=1", "--warmup=0", "--nodes=1", "--ranks=1")
+    broken = ("env", "MPICH_CC=/bin/false")
+    done = bench("launch", "--image", mpich, *options, f"--out={home / 'launch'}", before=broken)
+    assert done.returncode == 0, done.stderr + done.stdout
+    results = results_of(home / "launch")
+    assert [row.metric for row in results.rows] == ["true, 1 node, 1 rank"]
+    assert [note for note in results.notes if note.startswith("MPI is not measured: ")]
+    done = bench("latency", "--image", mpich, f"--out={home / 'latency'}", before=broken)
+    assert done.returncode == 125
+    assert not (home / "latency").exists()
+
+
 @pytest.fixture
 def packed(plain: Path, store: Path) -> Iterator[Path]:
     """The plain image as a file of the site's store."""
