@@ -27,14 +27,17 @@ _WIDTH, _HEIGHT = 6.4, 3.6
 # matplotlib takes colours only as numbers; these stand for the page's, which `_name_colours` puts in their
 # place.
 _INK, _GRID = "#010101", "#020202"
-_SERIES = tuple(f"#03030{number}" for number in range(1, 7))
+_SERIES = tuple(f"#03030{number}" for number in range(1, 9))
 _NAMES = {
     _INK: "var(--ink)",
     _GRID: "var(--grid)",
     **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, 1)},
 }
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-"""Series differ by shape, too: for paper without colour, and for eyes that do not tell the colours."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""Series differ by shape, too: for paper without colour, and for eyes that do not tell the colours.
+
+One fewer than the colours, so that no pair comes twice soon.
+"""
 
 
 def draw(key: str, drawing: Drawing, labels: Sequence[str]) -> str:
@@ -76,7 +79,7 @@ def _bars(axes: Axes, drawing: Drawing, labels: Sequence[str]) -> None:
             width * 0.92,
             yerr=(below, above),
             label=curve.label,
-            color=_SERIES[labels.index(curve.label) % len(_SERIES)],
+            color=look_of(labels.index(curve.label))[0],
             error_kw={"ecolor": _INK, "elinewidth": 1, "capsize": 3},
         )
     if drawing.level is not None:
@@ -84,6 +87,11 @@ def _bars(axes: Axes, drawing: Drawing, labels: Sequence[str]) -> None:
     axes.set_xticks(range(len(drawing.names)), drawing.names, rotation=20 if len(drawing.names) > 4 else 0)
     axes.set_ylabel(drawing.y_label)
     axes.set_ylim(bottom=0)
+
+
+def look_of(number: int) -> tuple[str, str]:
+    """Colour and marker of the page's n-th side."""
+    return _SERIES[number % len(_SERIES)], _MARKERS[number % len(_MARKERS)]
 
 
 def label_bytes(size: float) -> str:
@@ -95,9 +103,10 @@ def label_bytes(size: float) -> str:
 
 
 def _draw_curve(axes: Axes, curve: Curve, number: int) -> None:
-    colour = _SERIES[number % len(_SERIES)]
+    colour, marker = look_of(number)
+    if len(curve.x) == 1:  # a band of no width would not be seen
+        axes.vlines(curve.x, curve.low, curve.high, color=colour, linewidth=1)
     axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
-    marker = _MARKERS[number % len(_MARKERS)]
     axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=3.5, linewidth=1.4, label=curve.label)
 
 

@@ -248,6 +248,7 @@ def test_engines_are_found(tmp_path: Path) -> None:
 
 
 def test_engines_that_are_asked_for_and_not_there(tmp_path: Path) -> None:
+    assert find_engines(Client({"PATH": str(tmp_path)}), None) == ()  # no srun either
     client = programs(tmp_path, srun="echo '      --container=PATH'")
     assert find_engines(client, None) == ()
     with pytest.raises(BenchError, match="there is no engine 'lxc' to measure") as caught:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from benchmarks.cli import bench
 from benchmarks.page.content import page_of
-from benchmarks.page.figures import draw, label_bytes
+from benchmarks.page.figures import draw, label_bytes, look_of
 from benchmarks.page.html import to_html
 from benchmarks.page.plots import Curve, Drawing, plots_of, spread
 from benchmarks.page.table import to_csv
@@ -120,6 +120,25 @@ def test_what_launches_add_stands_beside_the_ratio_and_what_follows_above_it() -
     assert rows.columns[4:6] == ("ratio", "added")
     assert rows.rows[0].cells[4:6] == ("1.020 [1.010, 1.030]", "+1.020 [0.510, 1.530]")
     assert all(len(section.tables) == 1 for section in page.sections if section.key in {"osu", "npb"})
+
+
+def test_every_side_of_a_launch_has_a_look_of_its_own() -> None:
+    """Seven are bare, two forms, each of them cold, and another engine with both."""
+    page = to_html(bench_results())
+    looks = [look_of(number) for number in range(16)]
+    assert len(set(looks)) == len(looks)
+    assert len({colour for colour, _ in looks[:8]}) == 8
+    for number in range(1, 9):
+        assert page.count(f"--series-{number}: #") == 4
+
+
+def test_the_interval_of_a_lone_point_is_seen() -> None:
+    point = Curve("bare", (1.0,), (2.0,), (1.5,), (2.5,))
+    line = Curve("bare", (1.0, 2.0), (2.0, 2.0), (1.5, 1.5), (2.5, 2.5))
+    seen = [
+        "LineCollection" in draw("a", Drawing("a", "ranks", "ms", (one,)), ["bare"]) for one in (point, line)
+    ]
+    assert seen == [True, False]
 
 
 def test_the_slowest_is_named_with_its_side() -> None:
