@@ -147,6 +147,9 @@ def test_a_node_that_is_lost_comes_back_clean(prefix: Path, hold: Hold) -> None:
     with QuietTestbed(nodes=2, plugin=prefix, extra=SETTINGS) as bed:
         for stage in Stage:
             with hold(bed, stage) as launch, bed.without_slurmd(NODE, lost=True):
+                # slurmctld would find out by itself, after it has called the node for ten seconds and more.
+                down = ["scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=lost"]
+                assert bed.run(down).returncode == 0
                 said = launch.end()
                 # That srun then ends with 0 is Slurm's.
                 assert f"srun: error: Node failure on {NODE}\n" in said

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from squash import loops, pack
 from stages import NODE, on_node
-from steps import good, wait_until
+from steps import QuietTestbed, good, wait_until
 from tracing import stopped, stopping, traced
 
 from slurm.testbed import Testbed, leftovers
@@ -28,6 +28,13 @@ KILLED_AT = (
     *("fsconfig:when=1", "fsconfig:when=3", "fsmount:when=1", "clone3:when=1", "wait4:when=1"),
     *("mkdirat:when=1", "clone3:when=2", "clone:when=1", "clone:when=2"),
 )
+
+
+@pytest.fixture(scope="module")
+def cluster(prefix: Path, store: Path) -> Iterator[Testbed]:
+    """Its srun does not wait long for a slurmstepd that was killed: KillWait and two seconds more."""
+    with QuietTestbed(nodes=1, plugin=prefix, stores=[store], extra={"KillWait": "1"}) as bed:
+        yield bed
 
 
 @pytest.fixture
