@@ -1,6 +1,6 @@
 # make setup   what bareboat needs on this machine, and .venv/bin/bareboat itself
 # make demo    first contact: a real two-node Slurm, an image, an MPI program in it
-# make test    lint, the C tests and all of pytest
+# make test    lint, the C tests and all of pytest, in two runs side by side
 # make lint    only what reads the code
 # make matrix  every cell of docs/matrix.md, judged and run; writes that page (`make test` runs a third of the cells)
 # make fuzz    each fuzz target for SECONDS_EACH seconds (60)
@@ -8,8 +8,11 @@
 
 PYTHON = .venv/bin/python
 SECONDS_EACH = 60
+# Tests that see nothing of the machine and leave nothing on it, and those that make what all see.
+PURE = tests/unit tests/property
+MACHINE = tests/matrix tests/integration tests/slurm
 
-.PHONY: setup demo test lint check-c check-python matrix fuzz clean
+.PHONY: setup demo test lint check-c check-pure check-machine matrix fuzz clean
 
 setup:
 	@.ci/setup
@@ -17,7 +20,10 @@ setup:
 demo: setup
 	@.venv/bin/bareboat demo
 
-test: lint check-c check-python
+# The two runs of pytest go side by side: the first computes, the second mostly waits for Slurm, and for longer, so that
+# its closing line is the last line.
+test: lint check-c
+	@$(MAKE) --jobs=2 check-pure check-machine
 
 lint: setup
 	$(PYTHON) -m ruff check .
@@ -35,9 +41,12 @@ matrix: setup
 fuzz: setup
 	$(MAKE) -C tests/fuzz fuzz SECONDS_EACH=$(SECONDS_EACH)
 
-# Last, so that pytest's closing line is the last line.
-check-python: lint check-c
-	$(PYTHON) -m pytest
+# Shown when it has ended: the other one is on the terminal.
+check-pure: setup
+	@$(PYTHON) -m pytest $(PURE) > build/check-pure.log 2>&1; status=$$?; cat build/check-pure.log; exit $$status
+
+check-machine: setup
+	$(PYTHON) -m pytest $(MACHINE)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis launcher/_core.*

@@ -162,8 +162,11 @@ def prefix() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def bed(prefix: Path) -> Iterator[Testbed]:
-    """Two nodes of a real Slurm with bareboat's plugin, for all of tests/matrix."""
-    with QuietTestbed(nodes=2, plugin=prefix) as testbed:
+    """Two nodes of a real Slurm with bareboat's plugin, for all of tests/matrix.
+
+    A step that --kill-on-bad-exit ends keeps its slurmstepds for about half of KillWait.
+    """
+    with QuietTestbed(nodes=2, plugin=prefix, extra={"KillWait": "1"}) as testbed:
         yield testbed
 
 

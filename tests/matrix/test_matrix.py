@@ -55,7 +55,10 @@ def test_what_happens_is_what_was_judged(
     wrong = contradiction(cell, result)
     assert not wrong, f"{wrong}: {'; '.join(result.reasons)}\n{result.said}"
     book[cell.name] = result.text
-    if len(request.session.items) < len(CELLS):
+    cells = [
+        item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")
+    ]
+    if len(cells) < len(CELLS):
         known = parse(DOCUMENT.read_text()).get(cell.name)
         assert result.text == known, f"docs/matrix.md differs; `make matrix` writes it\n{result.said}"
 

@@ -128,6 +128,12 @@ def test_test_files_have_names_of_their_own() -> None:
     assert [name for name, count in counts.items() if count > 1] == []
 
 
+def test_make_runs_the_tests_of_every_folder_once() -> None:
+    found = re.findall(r"^(?:PURE|MACHINE) = (.*)$", (TOP / "Makefile").read_text(), re.MULTILINE)
+    folders = {str(path.parent.relative_to(TOP)) for path in (TOP / "tests").rglob("test_*.py")}
+    assert sorted(" ".join(found).split()) == sorted(folders)
+
+
 def test_every_package_is_installed() -> None:
     project = tomllib.loads((TOP / "pyproject.toml").read_text())
     packages = {".".join(path.parent.parts) for path in sources() if path.name == "__init__.py"}
