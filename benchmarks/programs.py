@@ -36,21 +36,21 @@ class Source:
     mpi: bool = True
 
 
+_SHARED = ("common/ending.c", "common/library.c")
 _OSU_FILES = (
     *("main", "options", "output", "data", "pt2pt", "operations", "collective", "nonblocking"),
     *("access", "one_sided", "startup", "facts"),
 )
-_LIBRARY = "common/library.c"
 KNOWN: Mapping[str, Source] = {
     "osu": Source(
-        (*(f"osu/{name}.c" for name in _OSU_FILES), _LIBRARY),
+        (*(f"osu/{name}.c" for name in _OSU_FILES), *_SHARED),
         ("-std=c11", "-O2"),
         names=(*(program.name for program in OSU_PROGRAMS), "osu_hello"),
     ),
     "bareboat_io": Source(("io/bareboat_io.c",), ("-std=c11", "-O2", "-static"), (), mpi=False),
     **{
         f"npb_{kernel}": Source(
-            (*(f"npb/{name}.c" for name in (kernel, *parts, "common")), _LIBRARY), ("-std=c11", "-O3")
+            (*(f"npb/{name}.c" for name in (kernel, *parts, "common")), *_SHARED), ("-std=c11", "-O3")
         )
         for kernel, parts in (("ep", ()), ("is", ()), ("cg", ()), ("mg", ("mg_grid",)), ("ft", ("fft",)))
     },

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.cases import BARE, CONTAINER, Asked, Case, Command, Facts, Ground, Offer, Reading
 from benchmarks.npb import parse_npb
+from benchmarks.osu import find_ending
 from benchmarks.runner import Output
 from benchmarks.suites.npb_programs import (
     NpbProgram,
@@ -56,7 +57,8 @@ def make_reader(program: NpbProgram, ranks: int) -> Callable[[Output], Reading]:
             problem_class=program.problem_class,
             processes=ranks,
         )
-        return Reading((speed_of(found),), Facts(found.library, found.digest))
+        facts = Facts(found.library, found.digest)
+        return Reading((speed_of(found),), facts, find_ending(output.stdout))
 
     return read
 

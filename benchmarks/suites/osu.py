@@ -19,7 +19,7 @@ from benchmarks.cases import (
     Offer,
     Reading,
 )
-from benchmarks.osu import find_traffic
+from benchmarks.osu import find_ending, find_traffic
 from benchmarks.osu_output import OsuGarbled, parse_osu
 from benchmarks.runner import Output
 from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, PYTHON, OsuProgram, find_osu
@@ -94,7 +94,7 @@ def make_reader(program: OsuProgram, nodes: int, *, facts: bool = False) -> Call
         library, digest = (found.facts.get(name, "") for name in ("library", "library digest"))
         # Some MPICHs align their version with spaces.
         used = Facts(" ".join(library.split()), digest, find_traffic(output.stdout, nodes))
-        return Reading(figures, used)
+        return Reading(figures, used, find_ending(output.stdout))
 
     return read
 

@@ -64,7 +64,6 @@ def test_no_or_two_builds(tmp_path: Path) -> None:
 
 
 def test_sources_of_the_built_in_programs() -> None:
-    folder = SOURCES / "osu"
-    files = {str(path.relative_to(SOURCES)) for path in folder.glob("*.c")}
-    assert {*source_of("osu").files} == {*files, "common/library.c"}
+    files = {path for folder in ("osu", "common") for path in (SOURCES / folder).glob("*.c")}
+    assert {SOURCES / file for file in source_of("osu").files} == files
     assert set(source_of("osu").names) == {*BY_NAME, "osu_hello"}

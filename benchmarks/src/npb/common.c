@@ -1,6 +1,7 @@
 /* See common.h. */
 #define _POSIX_C_SOURCE 200809L
 #include "common.h"
+#include "../common/ending.h"
 
 #include "../common/library.h"
 
@@ -14,8 +15,7 @@
 /* Every rank comes here and knows the reason, so none is left waiting. */
 static _Noreturn void refuse(void)
 {
-    fflush(stdout);
-    MPI_Finalize();
+    finalize_mpi(EXIT_REFUSED);
     exit(EXIT_REFUSED);
 }
 
@@ -136,6 +136,7 @@ static void print_block(const struct npb_run *run, const struct npb_result *resu
 int npb_finish(const struct npb_run *run, const struct npb_result *result)
 {
     int verified = result->verified;
+    int status = EXIT_SUCCESS;
 
     /* Not all ranks need hold the same number where the library went wrong. */
     MPI_Allreduce(MPI_IN_PLACE, &verified, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
@@ -143,6 +144,7 @@ int npb_finish(const struct npb_run *run, const struct npb_result *result)
         print_block(run, result, verified);
     if (run->rank == 0 && !verified)
         fprintf(stderr, "%s of class %c computed a wrong result, so its speed is no figure\n", run->kernel, run->class);
-    MPI_Finalize();
-    return verified ? EXIT_SUCCESS : EXIT_WRONG;
+    status = verified ? EXIT_SUCCESS : EXIT_WRONG;
+    finalize_mpi(status);
+    return status;
 }

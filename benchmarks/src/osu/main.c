@@ -4,14 +4,12 @@
  *     osu_latency [OPTIONS]        by a link of that name
  *     osu osu_latency [OPTIONS]    without one
  */
+#include "../common/ending.h"
 #include "osu.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#define FINALIZE_LIMIT 10 /* seconds; it takes milliseconds */
 
 static const struct program programs[] = {
     { "osu_latency", "MPI Latency", &latency_family, LATENCY },
@@ -76,30 +74,6 @@ static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash == NULL ? path : slash + 1;
-}
-
-static void leave(int number)
-{
-    static const char text[] = "# MPI_Finalize did not return\n";
-    (void)number;
-    _exit(write(STDOUT_FILENO, text, sizeof text - 1) < 0 ? 1 : 0);
-}
-
-/*
- * MPICH 4.0 over UCX's TCP hangs here in one run of twenty or so: a rank closes its endpoints, which takes the peer's
- * help, while the peer waits in a barrier of PMI and does not look at UCX.  The figures are complete by then, so that the
- * run counts; the line above says what happened.
- */
-static void finalize_within_limit(int status)
-{
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = leave;
-    if (status == 0)
-        sigaction(SIGALRM, &action, NULL);
-    alarm(FINALIZE_LIMIT);
-    MPI_Finalize();
-    alarm(0);
 }
 
 static int refuse_ranks(const struct setting *setting)
@@ -182,8 +156,7 @@ int main(int argc, char **argv)
         return 1;
     }
     if (setting.program->family == &init_family && run_init(&setting, argc, argv) == 0) {
-        fflush(stdout);
-        finalize_within_limit(0);
+        finalize_mpi(0);
         return 0;
     }
     optind = 0; /* getopt(3) starts again */
@@ -191,7 +164,6 @@ int main(int argc, char **argv)
     MPI_Comm_rank(MPI_COMM_WORLD, &setting.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &setting.size);
     status = run(&setting, argc, argv);
-    fflush(stdout);
-    finalize_within_limit(status);
+    finalize_mpi(status);
     return status;
 }

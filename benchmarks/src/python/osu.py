@@ -273,6 +273,7 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         STATUS = main(sys.argv[1:])
+        WORLD.Barrier()  # some MPIs hang in their end where rank 0 comes later, as it has printed
     except Exception:
         traceback.print_exc()
         WORLD.Abort(1)  # the other ranks would wait for this one
