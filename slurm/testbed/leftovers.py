@@ -24,7 +24,7 @@ TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/lib")
 PREFIXES = ("bareboat", "mpich", "ompi", "openmpi", "pmix", "ucx", "vader", "sm_segment", "slurm")
 SETTLE = 5.0
 """Seconds that something on its way out gets: the kernel ends namespaces and loop devices a little later."""
-_OWNED = re.compile(r"bareboat-(?:demo|test)-(\d+)-\w+")
+_OWNED = re.compile(r"bareboat-(?:demo|test)-(\d+)-[\w-]+")
 """Directories that name the process that made them; another one's are its own business while it lives."""
 _POLL = 0.1
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -52,7 +52,7 @@ def take() -> Snapshot:
     return Snapshot(
         mounts=frozenset(_mounts(others)),
         links=frozenset(_links(others)),
-        loop_devices=frozenset(_loop_devices()),
+        loop_devices=frozenset(_loop_devices(ours)),
         processes=frozenset(descendants.values()),
         files=frozenset(_files(others, ours)),
     )
@@ -155,13 +155,20 @@ def _links(others: tuple[records.State, ...]) -> Iterator[str]:
             yield f"network link {name}"
 
 
-def _loop_devices() -> Iterator[str]:
+def _loop_devices(ours: set[int]) -> Iterator[str]:
     for device in Path("/sys/block").glob("loop*"):
         try:
             backing = (device / "loop" / "backing_file").read_text().strip()
         except OSError:
             continue  # not in use
-        yield f"loop device {device.name} of {backing}"
+        if not any(_is_others(name, ours) for name in Path(backing).parts):
+            yield f"loop device {device.name} of {backing}"
+
+
+def _is_others(name: str, ours: set[int]) -> bool:
+    """Whether a directory's name is that of one which a living process has made that is none of ours."""
+    owner = _OWNED.fullmatch(name)
+    return owner is not None and int(owner[1]) not in ours and Path(f"/proc/{owner[1]}").exists()
 
 
 def _descendants() -> dict[int, str]:
@@ -190,9 +197,8 @@ def _files(others: tuple[records.State, ...], ours: set[int]) -> Iterator[str]:
             continue
         for name in names:
             path = f"{directory}/{name}"
-            if name.lstrip(".").startswith(PREFIXES) and path != str(records.BASE):
-                owner = _OWNED.fullmatch(name)
-                if not owner or int(owner[1]) in ours or not Path(f"/proc/{owner[1]}").exists():
-                    yield path
+            interesting = name.lstrip(".").startswith(PREFIXES) and path != str(records.BASE)
+            if interesting and not _is_others(name, ours):
+                yield path
     theirs = {state.name for state in others}
     yield from (str(records.directory_of(name)) for name in records.names() if name not in theirs)

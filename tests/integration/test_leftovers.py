@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,18 +127,25 @@ def test_a_user_that_cannot_be_made_is_an_error_with_its_reason() -> None:
 
 
 def test_another_living_process_owns_the_directories_that_name_it() -> None:
+    """And the loop devices of files in them."""
     before = leftovers.take()
-    theirs = Path(f"/var/tmp/bareboat-test-{os.getppid()}-abc")
-    ours = Path(f"/var/tmp/bareboat-test-{os.getpid()}-abc")
-    theirs.mkdir()
-    ours.mkdir()
+    theirs, ours = (Path(f"/var/tmp/bareboat-test-{pid}-store-abc") for pid in (os.getppid(), os.getpid()))
+    devices = []
     try:
+        for place in (theirs, ours):
+            place.mkdir()
+            disk = place / "disk"
+            disk.write_bytes(bytes(1 << 20))
+            command = ["losetup", "--find", "--show", str(disk)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            devices.append(done.stdout.strip())
         found = leftovers.left_behind(before, settle=NOW)
-        assert str(ours) in found
-        assert str(theirs) not in found
+        assert found == (str(ours), f"loop device {Path(devices[1]).name} of {ours}/disk")
     finally:
-        theirs.rmdir()
-        ours.rmdir()
+        for device in devices:
+            subprocess.run(["losetup", "--detach", device], check=True)
+        shutil.rmtree(theirs)
+        shutil.rmtree(ours)
 
 
 def test_descendants_are_ended() -> None:

@@ -45,8 +45,8 @@ def test_ranks_on_two_nodes_call_the_hosts_mpi(srun: Srun, either: tuple[Path, s
 def test_the_second_launch_is_planned_no_more(srun: Srun, either: tuple[Path, str]) -> None:
     said = []
     for _ in range(2):
-        # Of another test's plan it would be the third.
-        result = srun("-N1", "-n1", f"--container={either[0]}", HELLO, BAREBOAT_TRACE="1", TZ="UTC0")
+        # On one node, which keeps the plan; of another test's plan it would be the third.
+        result = srun("-w", "n1", "-n1", f"--container={either[0]}", HELLO, BAREBOAT_TRACE="1", TZ="UTC0")
         assert result.returncode == 0
         said.append(result.stderr)
     assert "trace: planned" in said[0]
