@@ -73,10 +73,14 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
     images = identify((options.image, *(path for _, path in forms)))
     known = folder.records()
     session = 1 + max((record.session for record in known), default=-1)
+    begun: set[str] = set()
     if session:
-        require_same(folder.kept().images, images)
+        before = folder.kept()
+        require_same(before.images, images)
+        begun = {side for one in before.outlines if one.suite == launches.NAME for side in one.sides}
     client = _with_mounts(replace(options.target.client, directory=str(folder.path)), options.asked)
-    ways = _ways(options, client)
+    # Those that it was begun with, even if more engines work by now.
+    ways = [way for way in _ways(options, client) if not begun or way.name in begun]
     mpi = _find_mpi(options, progress)
     local = options.local or not has_slurm(client)
     if local and mpi is not None:
@@ -93,9 +97,12 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
             allocation,
             nodes=max(nodes),
             required=options.asked.engines is not None,
+            begun=begun,
             progress=progress,
         )
-        refused = _not_inside(target, allocation, forms, max(nodes))
+        names = {way.name for way in tried.ways}
+        untried = [form for form in forms if form[0] not in names]
+        refused = {**tried.refused, **_not_inside(target, allocation, untried, max(nodes))}
         machine, seen = probes.ask_nodes(client, allocation, options.image)
         made = _make(options, client, allocation, mpi, folder=folder, progress=progress)
         ground = Ground(

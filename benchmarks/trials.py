@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from benchmarks.cases import BARE, Way
 from benchmarks.errors import BenchError
@@ -27,9 +27,13 @@ _TRACE = re.compile(r"trace: (planned and entered|entered by the cache) in ")
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """The ways that work, bare first, and why the others do not."""
+    """The ways that are measured, bare first, and why others are not.
+
+    refused: those that do not work although they are part of the measurement, by name.
+    """
 
     ways: tuple[Way, ...] = ()
+    refused: Mapping[str, BenchError] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -42,13 +46,14 @@ def try_ways(
     *,
     nodes: int,
     required: bool,
+    begun: Collection[str] = (),
     progress: Progress,
 ) -> Tried:
-    """Try each way once on ``nodes`` nodes, and leave out those that do not work, with the reason.
+    """Try each way once on ``nodes`` nodes, and leave out engines that do not work, with the reason.
 
     A trial proves that the way leads into a mount namespace of its own: without bareboat's plugin, for one,
     Slurm silently ignores --container.  program: what is to be measured; required: an engine that does not
-    work is a failure and no note.
+    work is a failure and no note; begun: the sides of a measurement that goes on, which keeps them.
     """
     if not ways:
         return Tried()
@@ -56,7 +61,8 @@ def try_ways(
     bare = find_on_host(target.client, "readlink")
     step = Way(BARE).step(nodes, nodes, (bare, MOUNT_NAMESPACE), target.limit)
     outside = read_namespaces(target.client, allocation, step)
-    working, failures, notes = [], [], []
+    measured, failures, notes = [], [], []
+    refused: dict[str, BenchError] = {}
     for way in ways:
         try:
             # First on one node: some engines make a directory at their first use, and two nodes that share a
@@ -65,16 +71,19 @@ def try_ways(
                 step = way.step(count, count, ("readlink", MOUNT_NAMESPACE), target.limit)
                 require_apart(outside, read_namespaces(target.client, allocation, step))
         except BenchError as error:
-            progress.note(f"{way.name} is left out: {error}")
-            if way.peer and not required:
-                notes.append(f"{way.name} is left out: {error}")
-            else:
+            progress.note(f"{way.name} does not work: {error}")
+            if not way.peer or way.name in begun:
+                refused[way.name] = error
+                measured.append(way)
+            elif required:
                 failures.append(Failure(f"{way.name} is left out", str(error), error.hint))
+            else:
+                notes.append(f"{way.name} is left out: {error}")
             continue
-        working.append(way)
+        measured.append(way)
         if way.image is not None and allocation.launcher is None:
             notes += check_cache(way, program, target, allocation, nodes)
-    return Tried(tuple(working), tuple(failures), tuple(notes))
+    return Tried(tuple(measured), refused, tuple(failures), tuple(notes))
 
 
 def check_cache(

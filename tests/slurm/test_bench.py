@@ -226,18 +226,18 @@ def test_a_way_that_does_not_work_is_left_out_and_told(
     results = results_of(home / "auto")
     assert {"container", "ch-run"} <= {row.side for row in results.rows}
     (failure,) = results.failures
-    assert failure.metric == "garbage is left out"
+    assert failure.metric == "launch: true, 1 node, 1 rank, garbage"
     assert f"readlink in {garbage} (1 rank on 1 node) failed with exit code 125" in failure.text
     # A developer's machine may have further engines.
     (note,) = (note for note in results.notes if note.startswith("ch-run"))
     assert note.startswith("ch-run garbage is left out: readlink by ch-run garbage (1 rank on 1 node) failed")
-    assert "garbage is left out: " in done.stderr
+    assert "garbage does not work: " in done.stderr
     # An engine that was asked for by name has to work.
     bench("launch", *images, *options, "--engines=ch-run", f"--out={home / 'named'}")
     results = results_of(home / "named")
     assert [failure.metric for failure in results.failures] == [
-        "garbage is left out",
         "ch-run garbage is left out",
+        "launch: true, 1 node, 1 rank, garbage",
     ]
     assert not [note for note in results.notes if "left out" in note]
 

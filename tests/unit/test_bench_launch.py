@@ -212,8 +212,27 @@ esac""",
     (failure,) = tried.failures
     assert failure.metric == "ch-run is left out"
     assert failure.text.startswith("the container side ran on the bare host: rank 0")
-    assert said == [f"{failure.metric}: {failure.text}"]
+    assert said == [f"ch-run does not work: {failure.text}"]
     assert [way.name for way in tried.ways] == ["bare", "container", "container, cold"]
+    # A measurement that goes on keeps its sides; this one's runs are failures.
+    tried = try_ways(
+        *(ways, "true", target, ALLOCATION),
+        nodes=1,
+        required=False,
+        begun={"bare", "ch-run"},
+        progress=Silent(),
+    )
+    assert (tried.ways, tried.failures) == (ways, ())
+    assert str(tried.refused["ch-run"]) == failure.text
+
+
+def test_a_form_that_does_not_work_stays_a_side(tmp_path: Path) -> None:
+    client = programs(tmp_path, readlink="", srun='case "$*" in *--container=*) exit 1 ;; esac\necho "0: x"')
+    ways = (Way(BARE), Way("garbage", "/images/garbage"))
+    tried = try_ways(ways, "true", Target(client), ALLOCATION, nodes=1, required=False, progress=Silent())
+    assert (tried.ways, tried.failures, tried.notes) == (ways, (), ())
+    said = str(tried.refused["garbage"])
+    assert said == "readlink in /images/garbage (1 rank on 1 node) failed with exit code 1"
 
 
 def test_an_engine_that_hangs_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
