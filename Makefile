@@ -20,10 +20,10 @@ setup:
 demo: setup
 	@.venv/bin/bareboat demo
 
-# The two runs of pytest go side by side: the first computes, the second mostly waits for Slurm, and for longer, so that
-# its closing line is the last line.
+# The two runs of pytest go side by side: the first computes, the second mostly waits for Slurm, and for longer.
 test: lint check-c
 	@$(MAKE) --jobs=2 check-pure check-machine
+	@.ci/total build/check-pure.xml build/check-machine.xml
 
 lint: setup
 	$(PYTHON) -m ruff check .
@@ -43,10 +43,10 @@ fuzz: setup
 
 # Shown when it has ended: the other one is on the terminal.
 check-pure: setup
-	@$(PYTHON) -m pytest $(PURE) > build/check-pure.log 2>&1; status=$$?; cat build/check-pure.log; exit $$status
+	@$(PYTHON) -m pytest --junit-xml=build/check-pure.xml $(PURE) > build/check-pure.log 2>&1; status=$$?; cat build/check-pure.log; exit $$status
 
 check-machine: setup
-	$(PYTHON) -m pytest $(MACHINE)
+	$(PYTHON) -m pytest --junit-xml=build/check-machine.xml $(MACHINE)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis launcher/_core.*

@@ -20,29 +20,20 @@ SHOWN = frozenset({8, 1024, 65536, 1 << 20})
 _NARROW = 3
 """Digits of added times, which stand beside each other."""
 
+_VERDICT = len("unresolved: needs 100")
+"""Columns that a verdict has at least."""
+
 
 def render_run(results: Results) -> Iterator[RenderableType]:
     """The table by suites, then what each side used, and what went wrong or is to be known."""
-    from rich.table import Table
     from rich.text import Text
 
     results = printable_all(results)
     done = sorted({len(row.bare) for row in results.rows}) or [0]
     rounds = f"{done[0]} to {done[-1]}" if done[0] != done[-1] else str(done[0])
     yield Text(f"bare against container, medians of {rounds} rounds, ratios with 95 % intervals", "italic")
-    table = Table()
-    table.add_column("metric", no_wrap=True)
-    suites = list(dict.fromkeys(row.suite for row in results.rows))
-    added = ("added",) if ADDED_TIMES & set(suites) else ()
-    for name in ("bare", "container", "ratio", *added):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict")
-    for suite in suites:
-        for row in shown_rows([row for row in results.rows if row.suite == suite]):
-            cells = _cells(row)[: 4 + len(added)]
-            table.add_row(*cells, Text(str(row.verdict), style=STYLES[row.verdict.outcome]))
-        table.add_section()
-    yield table
+    for suite in dict.fromkeys(row.suite for row in results.rows):
+        yield _table(suite, shown_rows([row for row in results.rows if row.suite == suite]))
     if results.derived:
         yield _derived(results.derived)
     hidden = len(results.rows) - len(shown_rows(results.rows))
@@ -61,6 +52,23 @@ def render_run(results: Results) -> Iterator[RenderableType]:
             yield Text(f"  {failure.hint}")
     if results.stopped:
         yield Text(f"ended early: {results.stopped}", style="yellow")
+
+
+def _table(suite: str, rows: Sequence[Row]) -> RenderableType:
+    """The rows of a suite; where there is little room, long metrics and verdicts are folded at words."""
+    from rich.table import Table
+    from rich.text import Text
+
+    added = ("added",) if suite in ADDED_TIMES else ()
+    table = Table(title=suite or None, title_justify="left")
+    table.add_column("metric")
+    for name in ("bare", "container", "ratio", *added):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", min_width=_VERDICT)
+    for row in rows:
+        cells = _cells(row)[: 4 + len(added)]
+        table.add_row(*cells, Text(str(row.verdict), style=STYLES[row.verdict.outcome]))
+    return table
 
 
 def shown_rows(rows: Sequence[Row]) -> tuple[Row, ...]:

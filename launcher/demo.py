@@ -37,8 +37,11 @@ PREFIX_PARENT = "/var/lib"
 """Where the installed prefix lies: not in /tmp, which each node has for itself."""
 NODES = 2
 RANKS = 4
-SUITES = ("launch", "osu", "npb")
-ONLY = ("true", "MPI start and end", "osu_latency", "osu_bw", "osu_allreduce", "is.S")
+SUITES = ("launch", "osu", "npb", "io")
+ONLY = (
+    *("true", "MPI start and end", "osu_latency", "osu_bw", "osu_allreduce", "is.S"),
+    "writes of 512 B, shared directory",
+)
 """What is measured of the suites: enough to see each, at about 10 s a round on two cores."""
 ROUNDS = 15
 SECONDS = 150.0

@@ -74,6 +74,7 @@ def test_the_demo_shows_the_libraries_and_the_table_and_leaves_nothing() -> None
         "osu_bw, 2 nodes, 2 ranks, 1 MiB",
         "osu_allreduce, 2 nodes, 2 ranks, 64 KiB",
         "is.S, 1 node, 2 ranks",
+        "writes of 512 B, shared directory, 2 nodes, 2 ranks",
     ):
         assert metric in said
     page = re.findall(r"The same with plots: (\S+)", said)[0]
