@@ -86,17 +86,21 @@ class Reading:
 class Command:
     """How a side runs a case.
 
-    image None: bare; options: further ones of srun; variables: set beside the job's.
+    image None: bare; options: further ones of srun; variables: set beside the job's; directory: where it
+    runs, "": where the measurement does.
     """
 
     argv: tuple[str, ...]
     image: str | None = None
     options: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
+    directory: str = ""
 
     def step(self, nodes: int, ranks: int, limit: float, *, title: str = "") -> Step:
         """The step that runs it.  Pure."""
-        return Step(nodes, ranks, self.image, self.argv, limit, self.options, self.variables, title)
+        return Step(
+            nodes, ranks, self.image, self.argv, limit, self.options, self.variables, title, self.directory
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.errors import BenchError
@@ -44,20 +44,32 @@ def has_slurm(client: Client) -> bool:
     )
 
 
-def local_allocation(client: Client, host: HostMpi | None, nodes: int | None) -> Allocation:
-    """This machine as an allocation of one node; host: whose mpiexec starts the ranks, None: each alone.
+def local_allocation(launcher: tuple[str, ...], nodes: int | None) -> Allocation:
+    """This machine as an allocation of one node; launcher: what starts ranks, (): one alone can be started.
 
-    Raises BenchError for more nodes, or an MPI without mpiexec.
+    Raises BenchError for more nodes.
     """
     if nodes not in (None, 1):
         raise BenchError(
-            f"--nodes {nodes} was asked for, but without Slurm there is this machine alone",
-            hint="leave it out, or run where Slurm is",
+            f"{nodes} nodes are needed, but without Slurm there is this machine alone",
+            hint="leave --nodes out, or run where Slurm is",
         )
     name = platform.node().partition(".")[0]
     processors = len(os.sched_getaffinity(0))
-    launcher = find_launcher(client, host) if host else ()
     return Allocation("none (no Slurm)", (name,), processors, ours=False, launcher=launcher)
+
+
+def choose_launcher(
+    client: Client, hosts: Sequence[HostMpi]
+) -> tuple[HostMpi | None, tuple[str, ...], BenchError | None]:
+    """The first MPI that has an mpiexec, and that; where none has one, None, nothing, and why."""
+    why = None
+    for host in hosts:
+        try:
+            return host, find_launcher(client, host), None
+        except BenchError as error:
+            why = why or error
+    return None, (), why
 
 
 def find_launcher(client: Client, host: HostMpi) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class Step:
     """A step to run: shape, image (None: bare) and command; limit in seconds, after which it is ended.
 
     options: further ones for srun; variables: set beside the client's; title: names the step in messages
-    where command and image do not.
+    where command and image do not; directory: where it runs, "": where the client does.
     """
 
     nodes: int
@@ -87,6 +87,7 @@ class Step:
     options: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     title: str = ""
+    directory: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +121,22 @@ def srun_command(allocation: Allocation, step: Step, extra: Sequence[str] = ()) 
         command.append("--overcommit")
     if step.image is not None:
         command.append(f"--container={step.image}")
-    return (*command, *extra, *step.options, *step.argv)
+    where = (f"--chdir={step.directory}",) if step.directory else ()
+    return (*command, *extra, *step.options, *where, *step.argv)
 
 
 def local_command(client: Client, allocation: Allocation, step: Step) -> tuple[str, ...]:
     """Build the command of a step where there is no Slurm.  Pure.
 
-    Every rank is in a container of its own: it is the launcher's child as a bare one is.
+    Every rank is in a container of its own: it is the launcher's child as a bare one is.  Where the step runs
+    is its process's affair.  Raises BenchError for several ranks that nothing starts.
     """
     launcher = allocation.launcher or ()
+    if step.ranks > 1 and not launcher:
+        raise BenchError(
+            f"{describe_step(step)} was not started: there is neither Slurm nor an mpiexec",
+            hint="install the host's MPI with its mpiexec, or measure one rank: --ranks 1",
+        )
     ranks = ("-n", str(step.ranks)) if launcher else ()
     inside = (client.bareboat, "run", step.image, "--") if step.image is not None else ()
     return (*launcher, *ranks, *inside, *step.argv)
@@ -143,6 +151,7 @@ def run_step(client: Client, allocation: Allocation, step: Step) -> Output:
         command = srun_command(allocation, step, client.srun_options)
     else:
         command = local_command(client, allocation, step)
+        client = replace(client, directory=step.directory or client.directory)
     what = describe_step(step)
     client = replace(client, environment={**client.environment, **dict(step.variables)})
     start = time.perf_counter()
@@ -210,7 +219,7 @@ def allocate(
         allocation = _describe_job(client, present, ours=False)
         if nodes is not None and nodes > len(allocation.nodes):
             raise BenchError(
-                f"--nodes {nodes} was asked for, but job {present} has {len(allocation.nodes)}",
+                f"{nodes} nodes are needed, but job {present} has {len(allocation.nodes)}",
                 hint="ask for fewer nodes, or run outside of that job: a new one is allocated then",
             )
         yield allocation

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from benchmarks import probes
 from benchmarks.analysis import analyse
-from benchmarks.cases import BARE, CONTAINER, Asked, Case, Ground, Offer, Way
+from benchmarks.cases import BARE, Asked, Case, Ground, Way
 from benchmarks.engine import Ending, Pace, run_cases
-from benchmarks.engines import find_engines
 from benchmarks.errors import BenchError
 from benchmarks.folder import PAGE, RESULTS, TABLE, Folder, Kept, outline
 from benchmarks.identity import identify, require_same
-from benchmarks.local import NOTE, VARIABLES, has_slurm, local_allocation
-from benchmarks.making import Made, Mpi, advise_pmi, check_family, find_mpi, make_programs, writing
-from benchmarks.programs import compile_plain, source_of
+from benchmarks.local import NOTE, VARIABLES, choose_launcher, has_slurm, local_allocation
+from benchmarks.making import NEEDS_MPI, Mpi, advise_pmi, find_hosts, find_mpi, make_all
+from benchmarks.offers import find_ways, make_offers, make_starter, not_inside, wanted_by
+from benchmarks.programs import source_of
 from benchmarks.progress import Progress
 from benchmarks.report import to_json
-from benchmarks.results import Failure, NodeFacts, Results
-from benchmarks.runner import Allocation, Client, Output, job_state, run_command, run_step
-from benchmarks.suites import get_suite, launches
+from benchmarks.results import NodeFacts, Results
+from benchmarks.runner import Allocation, Client, job_state, run_command
+from benchmarks.suites import launches
 from benchmarks.suites.common import (
     Target,
     allocate_for,
@@ -35,9 +34,8 @@ from benchmarks.suites.common import (
     require_inside,
 )
 from benchmarks.trials import describe_way, try_ways
-from benchmarks.ways import make_ways
 
-_NEEDS_MPI = {"osu", "npb"}
+_ONE_NODE = "Slurm gave one node, so nothing was measured between nodes: --nodes 2 waits until there are two"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,23 @@ class RunOptions:
     command: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What is settled before there are nodes.
+
+    ways: those of launches; begun: sides that they had when the measurement began; wanted: programs of the
+    suites; missing: why there is no MPI, where a suite asks for it; launcher: as `Allocation` has it.
+    """
+
+    target: Target
+    ways: tuple[Way, ...]
+    begun: frozenset[str]
+    wanted: tuple[str, ...]
+    mpi: Mpi | None
+    missing: BenchError | None
+    launcher: tuple[str, ...] | None
+
+
 def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[Results, Ending]:
     """Measure what the folder does not hold yet, and write its results.
 
@@ -73,49 +88,49 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
     images = identify((options.image, *(path for _, path in forms)))
     known = folder.records()
     session = 1 + max((record.session for record in known), default=-1)
-    begun: set[str] = set()
-    if session:
-        before = folder.kept()
+    before = folder.kept() if session else None
+    if before is not None:
         require_same(before.images, images)
-        begun = {side for one in before.outlines if one.suite == launches.NAME for side in one.sides}
-    client = _with_mounts(replace(options.target.client, directory=str(folder.path)), options.asked)
-    # Those that it was begun with, even if more engines work by now.
-    ways = [way for way in _ways(options, client) if not begun or way.name in begun]
-    mpi = _find_mpi(options, progress)
-    local = options.local or not has_slurm(client)
-    if local and mpi is not None:
-        variables = dict(VARIABLES.get(mpi.host.family, ()))
-        client = replace(client, environment={**client.environment, **variables})
-    target = replace(options.target, client=client)
-    with _local(target, mpi, progress) if local else allocate_for(target, progress) as allocation:
+    plan = _settle(options, folder, before)
+    target, client, mpi, missing = plan.target, plan.target.client, plan.mpi, plan.missing
+    local, alone = plan.launcher is not None, plan.launcher == ()
+    with _local(plan, progress) if local else allocate_for(target, progress) as allocation:
         nodes = choose_nodes(sorted({1, target.nodes or len(allocation.nodes)}), allocation)
         require_inside(target, allocation, options.image, max(nodes))
         tried = try_ways(
-            ways,
+            plan.ways,
             launches.NOTHING,
             target,
             allocation,
             nodes=max(nodes),
             required=options.asked.engines is not None,
-            begun=begun,
+            begun=plan.begun,
             progress=progress,
         )
-        names = {way.name for way in tried.ways}
-        untried = [form for form in forms if form[0] not in names]
-        refused = {**tried.refused, **_not_inside(target, allocation, untried, max(nodes))}
+        proved = {way.name for way in tried.ways} - tried.refused.keys()
+        unproved = [form for form in forms if form[0] not in proved]
+        refused = not_inside(target, allocation, unproved, max(nodes))
         machine, seen = probes.ask_nodes(client, allocation, options.image)
-        made = _make(options, client, allocation, mpi, folder=folder, progress=progress)
+        made = make_all(
+            *(mpi, plan.wanted, folder.path / "programs"),
+            client=client,
+            allocation=allocation,
+            image=options.image,
+            progress=progress,
+        )
+        if made.missing is not None:
+            missing = _bearable(made.missing, options) if _wants_mpi(plan.wanted) else made.missing
         ground = Ground(
             options.asked,
             options.image,
             nodes,
-            probes.count_processors(machine) or allocation.cpus_per_node,
+            1 if alone else probes.count_processors(machine) or allocation.cpus_per_node,
             made.programs,
             _srun_options(options, mpi, allocation),
             str(folder.path),
             tried.ways,
         )
-        cases, failures, notes = _offers(options.suites, ground, mpi)
+        cases, failures, notes = make_offers(options.suites, ground, mpi, missing, alone=alone)
         setting = replace(
             make_setting(target, options.image, allocation),
             started=time.time(),
@@ -128,8 +143,10 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
             *seen,
             *tried.notes,
             *notes,
+            *_missed(missing, plan.wanted, progress),
             *_crowded(cases, machine),
             *((NOTE,) if local else ()),
+            *((_ONE_NODE,) if allocation.ours and not target.nodes and nodes == (1,) else ()),
         )
         kept = Kept(
             setting,
@@ -157,7 +174,7 @@ def run_bench(options: RunOptions, folder: Folder, progress: Progress) -> tuple[
                 Pace(target.rounds, target.warmup, target.seed, left, target.limit),
                 known,
                 session=session,
-                start=_starter(target, allocation, refused),
+                start=make_starter(target, allocation, forms=refused, tried=tried.refused),
                 keep=rounds.add,
                 check=_checker(target, allocation),
                 progress=progress,
@@ -182,17 +199,65 @@ def write_results(results: Results, folder: Folder) -> None:
         folder.write(TABLE, to_csv(results))
 
 
-def _find_mpi(options: RunOptions, progress: Progress) -> Mpi | None:
-    """The MPIs of both sides; None where no suite asks for one, or none needs it and there is none."""
-    if not _NEEDS_MPI & set(options.suites) and not any(source_of(name).mpi for name in _wanted(options)):
-        return None
+def _wants_mpi(wanted: Sequence[str]) -> bool:
+    """Is one of the programs that suites want an MPI program?"""
+    return any(source_of(name).mpi for name in wanted)
+
+
+def _find_mpi(options: RunOptions, wanted: Sequence[str]) -> tuple[Mpi | None, BenchError | None]:
+    """The MPIs of both sides, where a suite asks for them; else None, and why where one does."""
+    if not NEEDS_MPI & set(options.suites) and not _wants_mpi(wanted):
+        return None, None
     try:
-        return find_mpi(options.target.opener, options.image, options.prefix)
+        return find_mpi(options.target.opener, options.image, options.prefix), None
     except BenchError as error:
-        if _NEEDS_MPI & set(options.suites):
-            raise
-        progress.note(f"MPI is not measured: {error}")
-        return None
+        return None, _bearable(error, options)
+
+
+def _bearable(error: BenchError, options: RunOptions) -> BenchError:
+    """Why there is no MPI, where something can be measured without; raises it otherwise."""
+    if NEEDS_MPI.issuperset(options.suites):
+        raise error
+    return error
+
+
+def _missed(missing: BenchError | None, wanted: Sequence[str], progress: Progress) -> tuple[str, ...]:
+    """What a reader is told where there is no MPI, or there are no programs of ours that use it."""
+    if missing is None:
+        return ()
+    what = "MPI is not measured" if _wants_mpi(wanted) else "what each side uses is not known"
+    note = f"{what}: {missing}"
+    progress.note(note)
+    return (note,)
+
+
+def _settle(options: RunOptions, folder: Folder, before: Kept | None) -> _Settled:
+    """Settle what does not depend on the nodes; before: what is kept of a measurement that goes on."""
+    target = options.target
+    begun: frozenset[str] = frozenset()
+    if before is not None:
+        begun = frozenset(side for one in before.outlines if one.suite == launches.NAME for side in one.sides)
+        # What Slurm gave at first, it is to give again.
+        target = replace(target, nodes=target.nodes or max((one.nodes for one in before.outlines), default=1))
+    client = _with_mounts(replace(target.client, directory=str(folder.path)), options.asked)
+    # Those that it was begun with, even if more engines work by now.
+    ways = tuple(
+        way
+        for way in find_ways(client, options.image, options.suites, options.asked)
+        if not begun or way.name in begun
+    )
+    wanted = wanted_by(options.suites, options.asked)
+    mpi, missing = _find_mpi(options, wanted)
+    launcher: tuple[str, ...] | None = None
+    if options.local or not has_slurm(client):
+        hosts = (mpi.host,) if mpi else find_hosts(target.opener, options.image, options.prefix)
+        host, launcher, why = choose_launcher(client, hosts)
+        if host is not None:
+            variables = dict(VARIABLES.get(host.family, ()))
+            client = replace(client, environment={**client.environment, **variables})
+        elif mpi is not None and why is not None:
+            mpi, missing = None, _bearable(why, options)
+    return _Settled(replace(target, client=client), ways, begun, wanted, mpi, missing, launcher)
 
 
 def _versions(client: Client, *, local: bool) -> tuple[tuple[str, str], ...]:
@@ -215,48 +280,6 @@ def _crowded(cases: Sequence[Case], machine: Sequence[NodeFacts]) -> tuple[str, 
     return (f"more ranks than processors, so that they take turns: {named}",)
 
 
-def _ways(options: RunOptions, client: Client) -> tuple[Way, ...]:
-    """Those of the launches, where they are measured."""
-    only = options.asked.only
-    if launches.NAME not in options.suites or (only and launches.NOTHING not in only):
-        return ()
-    return make_ways(options.image, options.asked, find_engines(client, options.asked.engines))
-
-
-def _wanted(options: RunOptions) -> tuple[str, ...]:
-    return tuple(name for suite in options.suites for name in get_suite(suite).wanted(options.asked))
-
-
-def _make(
-    options: RunOptions,
-    client: Client,
-    allocation: Allocation,
-    mpi: Mpi | None,
-    *,
-    folder: Folder,
-    progress: Progress,
-) -> Made:
-    """Compile what the suites want."""
-    wanted = _wanted(options)
-    directory = folder.path / "programs"
-    made = Made({}, ())
-    if mpi is not None:
-        progress.note(f"compiling the programs with {mpi.host.title} and in the image")
-        names = dict.fromkeys((*probes.PROGRAMS, *(name for name in wanted if source_of(name).mpi)))
-        try:
-            made = make_programs(
-                mpi, tuple(names), directory, client=client, allocation=allocation, image=options.image
-            )
-        except BenchError as error:
-            if _NEEDS_MPI & set(options.suites):
-                raise
-            why = f"MPI is not measured: {error}"
-            progress.note(why)
-            made = Made({}, (), (why,))
-    plain = [name for name in wanted if not source_of(name).mpi]
-    return replace(made, programs={**made.programs, **_plain_programs(plain, directory, progress)})
-
-
 def _with_mounts(client: Client, asked: Asked) -> Client:
     """Show the site's own programs in the container, where it has none of them itself."""
     shown = [own[0] for own in (asked.osu, asked.npb) if own is not None and not own[1]]
@@ -267,10 +290,10 @@ def _with_mounts(client: Client, asked: Asked) -> Client:
 
 
 @contextmanager
-def _local(target: Target, mpi: Mpi | None, progress: Progress) -> Iterator[Allocation]:
+def _local(plan: _Settled, progress: Progress) -> Iterator[Allocation]:
     """This machine instead of nodes of Slurm's."""
     progress.note(NOTE)
-    yield local_allocation(target.client, mpi.host if mpi else None, target.nodes)
+    yield local_allocation(plan.launcher or (), plan.target.nodes)
 
 
 def _srun_options(options: RunOptions, mpi: Mpi | None, allocation: Allocation) -> tuple[str, ...]:
@@ -279,50 +302,6 @@ def _srun_options(options: RunOptions, mpi: Mpi | None, allocation: Allocation) 
         return ()
     speaks = options.mpi or (advise_pmi(mpi.host) if mpi is not None else "")
     return (f"--mpi={speaks}",) if speaks else ()
-
-
-def _plain_programs(names: Sequence[str], directory: Path, progress: Progress) -> dict[tuple[str, str], str]:
-    """The same program on both sides; none where there is no compiler: its suite has no cases then."""
-    with writing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-    try:
-        compile_plain(names, directory)
-    except BenchError as error:
-        progress.note(str(error))
-        return {}
-    return {(side, name): str(directory / name) for side in (BARE, CONTAINER) for name in names}
-
-
-def _offers(
-    suites: Sequence[str], ground: Ground, mpi: Mpi | None
-) -> tuple[tuple[Case, ...], tuple[Failure, ...], tuple[str, ...]]:
-    """All cases; a suite that has none is a failure, and the others go on."""
-    offers: list[Offer] = []
-    for name in suites:
-        try:
-            offer = get_suite(name).offer(ground)
-            for program in dict.fromkeys(case.commands[BARE].argv[0] for case in offer.cases):
-                if mpi is not None and program not in ground.programs.values():
-                    check_family(mpi, program)
-            offers.append(offer)
-        except BenchError as error:
-            offers.append(Offer((), (Failure(f"suite {name}", str(error), error.hint),)))
-    failures = [failure for one in offers for failure in one.failures]
-    cases = tuple(case for one in offers for case in one.cases)
-    titles = dict.fromkeys(case.title for case in cases)
-    if strange := [title for title in ground.asked.only if title not in titles]:
-        raise BenchError(
-            f"no program of these suites and this level is called {strange[0]}",
-            hint=f"there are: {', '.join(titles)}",
-        )
-    if not any(one.cases for one in offers):
-        why = failures[0] if failures else Failure("", "no suite has a case", "name more with --suite")
-        raise BenchError(f"there is nothing to measure: {why.text}", hint=why.hint)
-    return (
-        tuple(case for case in cases if not ground.asked.only or case.title in ground.asked.only),
-        tuple(failures),
-        tuple(note for one in offers for note in one.notes),
-    )
 
 
 def _joined(before: Kept, now: Kept) -> Kept:
@@ -347,36 +326,6 @@ def _joined(before: Kept, now: Kept) -> Kept:
         machine=(*gone, *now.setting.machine),
     )
     return replace(now, setting=setting, notes=tuple(dict.fromkeys((*before.notes, *now.notes))))
-
-
-def _not_inside(
-    target: Target, allocation: Allocation, forms: Iterable[tuple[str, str]], nodes: int
-) -> dict[str, BenchError]:
-    """Why a form of the image is not proved to be a container, by its side; the others are measured."""
-    refused = {}
-    for side, path in forms:
-        try:
-            require_inside(target, allocation, path, nodes)
-        except BenchError as error:
-            refused[side] = error
-    return refused
-
-
-def _starter(
-    target: Target, allocation: Allocation, refused: Mapping[str, BenchError]
-) -> Callable[[Case, str], Output]:
-    """What runs a side of a case; ``refused``: sides that are not to be run, and why."""
-
-    def start(case: Case, side: str) -> Output:
-        if side in refused:
-            raise BenchError(str(refused[side]), hint=refused[side].hint)
-        command = case.commands[side]
-        # Of another engine, neither its program nor the image say what it is.
-        title = f"{case.title} by {side}" if command.image is None and side != BARE else ""
-        step = command.step(case.nodes, case.ranks, target.limit, title=title)
-        return run_step(target.client, allocation, step)
-
-    return start
 
 
 def _checker(target: Target, allocation: Allocation) -> Callable[[], None]:

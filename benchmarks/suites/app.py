@@ -26,11 +26,13 @@ def offer(ground: Ground) -> Offer:
     if app is None:
         raise BenchError("no program was named", hint="use `bareboat bench app --image IMG -- CMD`")
     nodes = max(ground.nodes)
-    options = (*ground.options, f"--chdir={app.directory}")
+    forms = ((CONTAINER, ground.image), *ground.asked.forms)
     commands = {
-        BARE: Command(app.bare or app.argv, None, options),
-        CONTAINER: Command(app.argv, ground.image, options),
-        **{side: Command(app.argv, path, options) for side, path in ground.asked.forms},
+        side: Command(words, image, ground.options, directory=app.directory)
+        for side, words, image in (
+            (BARE, app.bare or app.argv, None),
+            *((side, app.argv, path) for side, path in forms),
+        )
     }
     title = app.argv[0].rpartition("/")[2]
     counts = ground.asked.ranks or (ground.cpus_per_node * nodes,)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import from_json
+from mpi_abi import probe_host
 
 BAREBOAT = str(Path(sys.executable).with_name("bareboat"))
 
@@ -81,10 +82,7 @@ def test_python_on_both_sides(image: Callable[[str], Path], tmp_path: Path) -> N
 def test_more_nodes_than_this_machine(image: Callable[[str], Path], tmp_path: Path) -> None:
     done = run("--image", image("deb13-mpich"), "--out", tmp_path / "results", "--local", "--nodes=2")
     assert done.returncode == 125
-    assert (
-        "bareboat: error: --nodes 2 was asked for, but without Slurm there is this machine alone"
-        in done.stderr
-    )
+    assert "bareboat: error: 2 nodes are needed, but without Slurm there is this machine alone" in done.stderr
 
 
 def test_a_slurm_whose_controller_does_not_answer(image: Callable[[str], Path], tmp_path: Path) -> None:
@@ -153,3 +151,63 @@ def test_a_form_that_is_not_proved_to_be_a_container_is_its_own_failure(
     assert failure.metric == "app: true, 1 node, 1 rank, other"
     assert failure.text == f"readlink is not in image {form}"
     assert any("if true is an MPI program, whether all sides used" in note for note in results.notes)
+
+
+def test_ranks_of_a_users_program_run_where_the_user_is(
+    tiny: Path, tmp_path: Path, without_slurm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image has no MPI: any mpiexec of this host starts them."""
+    (tiny / "bin/sh").symlink_to("busybox")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    options = ("--ranks=3", "--rounds=1", "--warmup=0", "--out", tmp_path / "results")
+    script = "echo rank >> ranks"
+    done = run("--image", tiny, *options, "--", "sh", "-c", script, verb="app", PATH=without_slurm)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (here / "ranks").read_text() == "rank\n" * 6
+    assert "sh, 1 node, 3 ranks" in done.stdout
+
+
+def test_an_image_without_mpi_fails_the_suites_that_need_it(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    options = ("--local", "--quick", "--ranks=1", "--rounds=1", "--warmup=0", "--engines=none")
+    done = run("--image", tiny, "--out", out, *options, "--suite=launch,npb", "--only=true,is.S")
+    assert done.returncode == 125, done.stdout + done.stderr
+    results = from_json((out / "results.json").read_text())
+    assert {row.case for row in results.rows} == {"true"}
+    why = f"the image {tiny} has no MPI library: only the launch and io suites can be run in it"
+    assert [(failure.metric, failure.text) for failure in results.failures] == [("suite npb", why)]
+    assert f"MPI is not measured: {why}" in results.notes
+
+
+def test_a_host_without_an_mpi_compiler_fails_the_suites_that_need_it(
+    image: Callable[[str], Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "results"
+    options = ("--local", "--quick", "--ranks=1", "--rounds=1", "--warmup=0", "--engines=none")
+    suites = ("--suite=launch,npb", "--only=true,is.S")
+    done = run("--image", image("deb13-mpich"), "--out", out, *options, *suites, MPICH_CC="/bin/false")
+    assert done.returncode == 125, done.stdout + done.stderr
+    results = from_json((out / "results.json").read_text())
+    assert {row.case for row in results.rows} == {"true"}
+    (failure,) = results.failures
+    assert failure.metric == "suite npb"
+    assert failure.text.startswith("no compiler of MPICH 4.0.2 ")
+    assert f"MPI is not measured: {failure.text}" in results.notes
+
+
+def test_a_host_without_mpiexec_starts_one_rank(tiny: Path, tmp_path: Path, without_slurm: str) -> None:
+    out, prefix = tmp_path / "results", tmp_path / "mpi/lib"
+    prefix.mkdir(parents=True)
+    shutil.copy(probe_host(family="mpich")[0].c_library.real, prefix / "libmpich.so.12")
+    for name in Path(without_slurm).glob("mpiexec*"):
+        name.unlink()
+    options = ("--suite=launch", "--only=true", "--engines=none", "--rounds=1", "--warmup=0")
+    words = ("--image", tiny, "--out", out, "--host-mpi", prefix.parent, "--ranks=1,4", *options)
+    done = run(*words, PATH=without_slurm)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = from_json((out / "results.json").read_text())
+    assert {row.ranks for row in results.rows} == {1}
+    said = "without Slurm, the host's mpiexec starts several ranks (4), and none was found"
+    assert f"one rank alone was measured: {said}" in results.notes

@@ -296,6 +296,26 @@ def test_more_nodes_than_there_are(bench: Bench, plain: Path) -> None:
     assert "--salloc-option" in done.stderr
 
 
+def test_a_measurement_of_one_node_goes_on_with_one(
+    cluster: Testbed, bench: Bench, plain: Path, home: Path
+) -> None:
+    """The other one was away when it began, and is back when it goes on."""
+    out = home / "one"
+    options = ("--ranks=1", "--rounds=1", "--warmup=0", "--engines=none", "--only=true")
+    node = ("scontrol", "update", "nodename=n2")
+    cluster.run([*node, "state=drain", "reason=test"])
+    try:
+        done = bench("launch", "--image", plain, "--out", out, *options)
+    finally:
+        cluster.run([*node, "state=resume"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    note = "Slurm gave one node, so nothing was measured between nodes: --nodes 2 waits until there are two"
+    assert note in results_of(out).notes
+    done = bench("run", "--resume", out, "--rounds=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {(row.nodes, len(row.bare)) for row in results_of(out).rows} == {(1, 2)}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_keeps_what_is_measured_and_releases_the_nodes(
     cluster: Testbed, prefix: Path, user: pwd.struct_passwd, plain: Path, number: signal.Signals

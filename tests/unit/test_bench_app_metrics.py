@@ -56,7 +56,7 @@ def test_the_case_is_the_program_on_all_nodes_and_the_bare_side_may_differ() -> 
         "container": ("/opt/x/lmp", "/image"),
         "file": ("/opt/x/lmp", "/a.sqfs"),
     }
-    assert all(command.options == ("--chdir=/work",) for command in cases[0].commands.values())
+    assert all(command.directory == "/work" for command in cases[0].commands.values())
 
 
 def test_a_suite_without_a_program_says_what_to_call() -> None:

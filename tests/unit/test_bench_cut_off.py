@@ -67,7 +67,7 @@ def run_npb(site: Path, script: str) -> list[Record]:
     kept: list[Record] = []
 
     def start(case: Case, side: str) -> Output:
-        return run_step(Client({}), here, Step(1, case.ranks, None, case.commands[side].argv, 1.0))
+        return run_step(Client({}), here, Step(1, 1, None, case.commands[side].argv, 1.0))
 
     run_cases(
         cases,

@@ -10,13 +10,15 @@ import pytest
 from bench_cases import bench_case, bench_kept
 from click.testing import CliRunner
 
+from benchmarks.cases import CONTAINER, Command
 from benchmarks.cli import bench
 from benchmarks.errors import BenchError
 from benchmarks.folder import Folder
 from benchmarks.identity import identify, require_same
+from benchmarks.offers import make_starter, not_inside
 from benchmarks.results import NodeFacts
 from benchmarks.runner import Allocation, Client
-from benchmarks.running import _joined, _not_inside
+from benchmarks.running import _joined
 from benchmarks.suites.common import Target
 
 
@@ -105,8 +107,30 @@ def test_a_form_that_is_no_container_is_not_measured(tmp_path: Path) -> None:
     bareboat.chmod(0o755)
     target = Target(Client(dict(os.environ), bareboat=str(bareboat)))
     here = Allocation("none", ("here",), 1, ours=False, launcher=())
-    found = _not_inside(target, here, (("file", str(tmp_path)), ("gone", str(tmp_path / "bin"))), 1)
+    found = not_inside(target, here, (("file", str(tmp_path)), ("gone", str(tmp_path / "bin"))), 1)
     assert {side: str(error) for side, error in found.items()} == {
         "file": "the container side ran on the bare host: rank 0 is its node's mount namespace",
         "gone": f"readlink is not in image {tmp_path}/bin",
     }
+
+
+def test_a_trial_of_launches_refuses_no_side_of_another_suite() -> None:
+    target = Target(Client({"PATH": "/usr/bin:/bin"}))
+    here = Allocation("none", ("here",), 1, ours=False, launcher=())
+    tried, forms = {CONTAINER: BenchError("too slow", hint="wait")}, {"file": BenchError("no container")}
+    start = make_starter(target, here, forms=forms, tried=tried)
+    for suite, side, said in (
+        *(
+            ("launch", CONTAINER, "too slow"),
+            ("launch", "file", "no container"),
+            ("osu", "file", "no container"),
+        ),
+        ("osu", CONTAINER, ""),
+    ):
+        case = bench_case("echo", "file", suite=suite)
+        case = replace(case, ranks=1, commands={**case.commands, CONTAINER: Command(("echo",))})
+        if said:
+            with pytest.raises(BenchError, match=said):
+                start(case, side)
+        else:
+            assert start(case, side).stdout == "\n"

@@ -154,7 +154,8 @@ def test_the_command_of_a_step_without_slurm() -> None:
     assert local_command(client, launched, inside) == (
         *("mpiexec", "-n", "2", "/opt/bareboat", "run", "/images/app", "--", "/bin/app", "-x"),
     )
-    assert local_command(client, replace(launched, launcher=()), step) == ("/bin/app", "-x")
+    alone = replace(launched, launcher=())
+    assert local_command(client, alone, replace(step, ranks=1)) == ("/bin/app", "-x")
 
 
 def test_the_table_shows_usual_sizes_of_curves() -> None:

@@ -54,6 +54,9 @@ def test_srun_command() -> None:
         "/bin/true",
         "x",
     )
+    assert srun_command(ALLOCATION, replace(step, directory="/w"))[-4:] == (
+        *("--mpi=pmi2", "--chdir=/w", "/bin/true", "x"),
+    )
     crowded = srun_command(ALLOCATION, Step(nodes=1, ranks=5, image=None, argv=("true",), limit=30))
     assert "--overcommit" in crowded
     assert not any(word.startswith("--container") for word in crowded)
@@ -76,6 +79,27 @@ def test_a_step_has_variables_and_a_title_of_its_own(tmp_path: Path) -> None:
     assert run_step(client, ALLOCATION, step).stderr == "said\n"
     with pytest.raises(BenchError, match=r"^app by peer \(1 rank on 1 node\) failed with exit code 4"):
         run_step(client, ALLOCATION, replace(step, variables=()))
+
+
+def test_a_step_without_slurm_runs_where_it_is_told_to(tmp_path: Path) -> None:
+    """The client's directory is that of the results, a user's program runs where the user is."""
+    there = tmp_path / "there"
+    there.mkdir()
+    client = replace(here(tmp_path), directory="/", bareboat=str(tmp_path / "bareboat"))
+    here(tmp_path, bareboat='shift 3\nexec "$@"')
+    alone = replace(ALLOCATION, launcher=())
+    for image in (None, "/images/a"):
+        step = Step(1, 1, image, ("pwd",), limit=30)
+        assert run_step(client, alone, step).stdout == "/\n"
+        assert run_step(client, alone, replace(step, directory=str(there))).stdout == f"{there}\n"
+
+
+def test_several_ranks_that_nothing_starts_are_refused() -> None:
+    step = Step(1, 4, None, ("app",), limit=30)
+    with pytest.raises(BenchError, match=r"^app bare \(4 ranks on 1 node\) was not started: ") as caught:
+        run_step(Client({}), replace(ALLOCATION, launcher=()), step)
+    assert str(caught.value).endswith("there is neither Slurm nor an mpiexec")
+    assert caught.value.hint == "install the host's MPI with its mpiexec, or measure one rank: --ranks 1"
 
 
 def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
@@ -163,7 +187,7 @@ def test_the_present_allocation_is_used_and_kept(tmp_path: Path) -> None:
     with allocate(inside, nodes=None, progress=Silent()) as allocation:
         assert allocation == Allocation("9", ("n1", "n2"), 4, ours=False)
     with (
-        pytest.raises(BenchError, match="--nodes 3 was asked for, but job 9 has 2"),
+        pytest.raises(BenchError, match="3 nodes are needed, but job 9 has 2"),
         allocate(inside, nodes=3, progress=Silent()),
     ):
         pass
