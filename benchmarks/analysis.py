@@ -21,6 +21,9 @@ PROBE = "probe"
 """The suite whose records say what each side uses, where a program does not say it itself."""
 
 _UNKNOWN = "a library that it did not name"
+_UNSEEN = "unknown"
+"""How a transport begins that no counter has shown."""
+
 _VARIES = "varies: "
 
 FigureKey = tuple[str, int | None]
@@ -46,6 +49,7 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
     rows: list[Row] = []
     lines: dict[tuple[str, int, str], list[_Samples]] = {}
     facts: dict[SideFacts, None] = {}
+    unknown: dict[str, None] = {}
     for one in kept.outlines:
         for samples in _pair(one, rounds):
             bare = _used(samples.bare, probes, one, BARE)
@@ -59,6 +63,11 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
                 if used.library
             }
             difference = _difference(bare, other, samples.side)
+            if one.mpi and not difference and (not bare.transport or bare.transport.startswith(_UNSEEN)):
+                unknown[
+                    f"which way messages took {place} is not known of either side: "
+                    "the rows are compared as if it were the same"
+                ] = None
             rows += _rows(samples, difference, kept.setting.seed)
             if one.suite in ADDED_TIMES and not difference:
                 lines.setdefault((one.title, one.nodes, samples.side), []).append(samples)
@@ -70,7 +79,7 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
         sides=tuple(facts),
         commands=kept.commands,
         failures=(*kept.failures, *_set_aside(counted)),
-        notes=(*kept.notes, *_unknown(records), *_notes(counted)),
+        notes=(*kept.notes, *_unknown(records), *unknown, *_notes(counted)),
         stopped=stopped,
     )
 

@@ -61,14 +61,19 @@ def ask_nodes(
 
 
 def _read_files(client: Client, allocation: Allocation, image: str | None) -> str:
-    """What grep says on each node, behind the number of its rank; nothing where an image has no grep."""
+    """What grep says on each node, behind the number of its rank; nothing where an image has no grep.
+
+    One rank a node, with the user's options of srun: what these bind, it is bound to.
+    """
     count = len(allocation.nodes)
     step = Step(count, count, image, ("grep", "-sHm1", "-E", _WANTED, *_FILES.values()), _LIMIT)
     # grep ends with 2 where a file is missing, as the governor is in a virtual machine.
     if allocation.launcher is not None:
         alone = local_command(client, replace(allocation, launcher=()), step)
         return "".join(f"0: {line}\n" for line in run_command(client, alone, limit=_LIMIT)[1].splitlines())
-    command = [word for word in srun_command(allocation, step) if word != "--kill-on-bad-exit=1"]
+    command = [
+        word for word in srun_command(allocation, step, client.srun_options) if word != "--kill-on-bad-exit=1"
+    ]
     command[1:1] = ["--label", "--kill-on-bad-exit=0"]
     return run_command(client, command, limit=_LIMIT)[1]
 
