@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 FAILED = 125
-"""Exit code where something is not measured any more: whether it got slower, nobody knows."""
+"""Exit code where something is not measured any more, or too seldom: whether it got slower, nobody knows."""
 
 SLOWER = 1
 """Exit code where something got slower beyond the limit."""
@@ -37,7 +37,8 @@ def compare(*, before: Path, after: Path, limit: float) -> None:
     """Compare two results, before and after a change.
 
     A and B are directories of `bareboat bench run`, or files of results (results.json). Exit code: 1 where
-    something got slower by more than the limit with its whole interval; 125 where B lacks what A has; else 0.
+    something got slower by more than the limit with its whole interval; 125 where B lacks what A has, or one
+    has too few rounds of it to be judged; else 0.
     """
     from benchmarks.analysis import read_results
     from benchmarks.comparing import compare_results, render_changes
@@ -45,4 +46,4 @@ def compare(*, before: Path, after: Path, limit: float) -> None:
 
     changes = compare_results(read_results(before), read_results(after), limit=limit)
     show_all(render_changes(changes, limit=limit))
-    raise SystemExit(SLOWER if changes.slower else FAILED if changes.lost else 0)
+    raise SystemExit(SLOWER if changes.slower else FAILED if changes.lost or changes.open else 0)

@@ -54,6 +54,11 @@ class Changes:
         """Those that got worse beyond the limit."""
         return tuple(change for change in self.changes if change.beyond)
 
+    @property
+    def open(self) -> tuple[Change, ...]:
+        """Those of too few rounds to be judged: whether they got slower, nobody knows."""
+        return tuple(change for change in self.changes if change.comparison.rounds < MIN_ROUNDS)
+
 
 def compare_results(before: Results, after: Results, *, limit: float) -> Changes:
     """Compare each side with itself; limit: a share (0.02: 2 %).
@@ -71,7 +76,8 @@ def compare_results(before: Results, after: Results, *, limit: float) -> Changes
         )
     changes = []
     pairs = [(first[key][1], second[key][1]) for key in common]
-    chances = correct([min(1.0, 2 * min(rank_sum(old, new), rank_sum(new, old))) for old, new in pairs])
+    own = [min(1.0, 2 * min(rank_sum(old, new), rank_sum(new, old))) for old, new in pairs]
+    chances = correct(own)
     betters = [first[key][0].better for key in common]
     beyond = correct(
         [_chance_beyond(*pair, better, limit) for pair, better in zip(pairs, betters, strict=True)]
@@ -85,7 +91,13 @@ def compare_results(before: Results, after: Results, *, limit: float) -> Changes
                 key[0],
                 row.unit,
                 comparison,
-                judge(comparison, row.better, chance=chances[number], metrics=len(common)),
+                judge(
+                    comparison,
+                    row.better,
+                    chance=chances[number],
+                    alone=own[number],
+                    metrics=len(common),
+                ),
                 beyond[number] <= ALPHA and _is_beyond(comparison, row.better, limit),
             )
         )
@@ -95,8 +107,6 @@ def compare_results(before: Results, after: Results, *, limit: float) -> Changes
         if metrics:
             more = ", ..." if len(metrics) > _NAMED else ""
             notes.append(f"in the {name} result only ({len(metrics)}): {'; '.join(metrics[:_NAMED])}{more}")
-    if few := sum(change.comparison.rounds < MIN_ROUNDS for change in changes):
-        notes.append(f"{few} of {len(changes)} have fewer than {MIN_ROUNDS} rounds: nothing can be said")
     notes += _differences(before, after)
     return Changes(tuple(changes), tuple(notes), alone["first"])
 
@@ -131,8 +141,15 @@ def render_changes(changes: Changes, *, limit: float) -> Iterator[RenderableType
             f"ratio {format_estimate(change.comparison.ratio)}",
             style="red",
         )
+    if changes.open:
+        yield Text(
+            f"not judged: {len(changes.open)} of {len(changes.changes)} have fewer than {MIN_ROUNDS} rounds "
+            "in one of the results: measure more, by `bareboat bench run --resume DIR --rounds N`",
+            style="red",
+        )
     if not changes.slower:
-        yield Text(f"nothing got slower by surely more than {limit * 100:g} %")
+        rest = "of the others, nothing" if changes.open else "nothing"
+        yield Text(f"{rest} got slower by surely more than {limit * 100:g} %")
 
 
 def _is_beyond(comparison: Comparison, better: Better, limit: float) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import itemgetter
+from statistics import NormalDist
 
 from benchmarks.errors import BenchError
 
@@ -158,17 +159,24 @@ def compare(
 
 
 def judge(
-    comparison: Comparison, better: Better, *, margin: float = MARGIN, chance: float = 0.0, metrics: int = 1
+    comparison: Comparison,
+    better: Better,
+    *,
+    margin: float = MARGIN,
+    chance: float = 0.0,
+    alone: float = 0.0,
+    metrics: int = 1,
 ) -> Verdict:
     """Say what the interval of the ratio allows to say.
 
     Within 1 +- margin as a whole: same.  On one side of 1 as a whole: slower or faster, by the ratio's
     distance from 1, unless among so many ``metrics`` that may be ``chance`` (a p-value that is corrected for
-    them, see `benchmarks.chance.correct`).  Anything else is unresolved, with the rounds that it lacks.
+    them, see `benchmarks.chance.correct`; ``alone`` is the same without that).  Anything else is unresolved,
+    with the rounds that it lacks.
     """
-    needs = Verdict(
-        Outcome.UNRESOLVED, reason=_say_needed(rounds_needed(comparison, margin=margin, metrics=metrics))
-    )
+    lacking = alone if chance > ALPHA else 0.0
+    needed = rounds_needed(comparison, margin=margin, chance=lacking, metrics=metrics)
+    needs = Verdict(Outcome.UNRESOLVED, reason=_say_needed(needed))
     if comparison.rounds < MIN_ROUNDS:
         return needs
     ratio = comparison.ratio
@@ -180,21 +188,27 @@ def judge(
     return needs
 
 
-def rounds_needed(comparison: Comparison, *, margin: float = MARGIN, metrics: int = 1) -> int:
+def rounds_needed(
+    comparison: Comparison, *, margin: float = MARGIN, chance: float = 0.0, metrics: int = 1
+) -> int:
     """How many more rounds it takes, about, until a difference of ``margin`` is seen, or that there is none.
 
     An interval narrows with the root of the rounds; it has to become so narrow that, about the ratio as it is
-    now, it lies within 1 +- margin or on one side of 1, whichever comes first.  There are no fewer than those
-    that the test of ``metrics`` rows needs (2 * 0.5**rounds is its smallest p-value).
+    now, it lies within 1 +- margin or on one side of 1, whichever comes first.  For the latter the row's own
+    p-value has to pass, too: where ``chance`` is one that does not, the z-score that belongs to it grows with
+    the root of the rounds as well, up to that of one clear row among ``metrics`` (2 * 0.5**rounds is the
+    smallest p-value there is).
     """
     ratio = comparison.ratio
     distance = abs(ratio.value - 1)
-    wanted = max(margin - distance, distance)
     width = max(ratio.high - ratio.value, ratio.value - ratio.low)
-    least = max(MIN_ROUNDS, math.ceil(math.log2(2 * metrics / ALPHA)) if distance > margin else 0)
-    times = width / wanted
-    # Of values that differ by orders of magnitude there may be no finite number.
-    total = max(least, math.ceil(comparison.rounds * (times if times < _MANY else _MANY) ** 2))
+    within = width / (margin - distance) if distance < margin else math.inf
+    apart = max(width / distance if distance else math.inf, _lacking_score(chance, metrics))
+    least = math.ceil(math.log2(2 * metrics / ALPHA))
+    total = min(
+        max(MIN_ROUNDS, _scale_rounds(comparison.rounds, within)),
+        max(MIN_ROUNDS, least, _scale_rounds(comparison.rounds, apart)),
+    )
     return max(1, total - comparison.rounds)
 
 
@@ -254,6 +268,20 @@ def fit_added(points: Sequence[Point], *, seed: int, replicates: int = REPLICATE
         start=_with_interval(start, [line[0] for line in lines]),
         slope=_with_interval(slope, [line[1] for line in lines]),
     )
+
+
+def _lacking_score(chance: float, metrics: int) -> float:
+    """The z-score that one of ``metrics`` rows needs, as a multiple of the one that has this p-value."""
+    if chance <= 0:
+        return 0.0
+    normal = NormalDist()
+    seen = -normal.inv_cdf(chance / 2)
+    return -normal.inv_cdf(ALPHA / metrics / 2) / seen if seen > 0 else math.inf
+
+
+def _scale_rounds(rounds: int, times: float) -> int:
+    # Of values that differ by orders of magnitude there may be no finite number.
+    return math.ceil(rounds * (times if times < _MANY else _MANY) ** 2)
 
 
 def _say_needed(count: int) -> str:

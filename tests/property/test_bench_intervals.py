@@ -37,7 +37,7 @@ def draw_round(draw: random.Random) -> tuple[float, float]:
     return math.exp(common + own[0]), RATIO * math.exp(common + own[1])
 
 
-@pytest.mark.parametrize("rounds", [10, 15, 25])
+@pytest.mark.parametrize("rounds", [6, 8, 10, 15, 25, 30])
 def test_an_interval_holds_the_ratio_as_often_as_it_says(rounds: int) -> None:
     draw = random.Random(1)
     held = 0

@@ -81,6 +81,21 @@ def test_judge_says_nothing_with_too_few_rounds() -> None:
     assert str(verdict) == "unresolved: needs 1 more round"
 
 
+def test_rounds_are_asked_for_where_the_correction_and_not_the_interval_fails() -> None:
+    """z of one clear row among 100 is 3.48, z of 0.2 is 1.28: (3.48 / 1.28)**2 times the rounds."""
+    found = make(Estimate(1.05, 1.005, 1.09))
+    verdict = judge(found, Better.LOWER, chance=1.0, alone=0.2, metrics=100)
+    assert str(verdict) == "unresolved: needs 96 more rounds"
+    assert str(judge(found, Better.LOWER, chance=0.04, alone=0.01, metrics=100)) == "slower by 5.0 %"
+    hopeless = judge(found, Better.LOWER, chance=1.0, alone=1.0, metrics=100)
+    assert str(hopeless) == "unresolved: needs more than 1000 more rounds"
+    # The interval of one that is nearly the same is within the margin first.
+    near = make(Estimate(1.004, 1.001, 1.011))
+    assert str(judge(near, Better.LOWER, chance=1.0, alone=0.2, metrics=100)) == (
+        "unresolved: needs 6 more rounds"
+    )
+
+
 def test_percentages() -> None:
     assert [format_percent(value) for value in (0.344, 3.44, 34.4, 344.0)] == ["0.34", "3.4", "34", "344"]
 
