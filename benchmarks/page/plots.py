@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -15,6 +16,9 @@ _BARS = 8
 """Groups of bars that fit beside each other with their names."""
 
 _Key = TypeVar("_Key", bound=Hashable)
+
+_What = tuple[str, str]
+"""Case and figure of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +60,14 @@ def plots_of(suite: str, rows: Sequence[Row]) -> Iterator[Drawing]:
         yield from _over_sizes(group)
     rest = [row for row in rows if row.message_bytes is None]
     bars: list[Row] = []
+    names = _names(rest)
     for group in _groups(rest, lambda row: (row.case, row.figure, row.nodes)):
         if suite == "launch" or len({row.ranks for row in group}) > 1:
-            yield from _over_ranks(group)
+            yield from _over_ranks(group, names[_what(group[0])] if group[0].case else "")
         else:
             bars += group
     for group in _groups(bars, lambda row: (row.nodes, row.ranks)):
-        yield from _beside_bare(group)
+        yield from _beside_bare(group, names)
 
 
 def spread(samples: Sequence[float]) -> tuple[float, float]:
@@ -100,11 +105,10 @@ def _over_sizes(rows: Sequence[Row]) -> Iterator[Drawing]:
     yield from _ratios(rows, replace(values, title=f"{title}: container / bare", log_y=False), _size)
 
 
-def _over_ranks(rows: Sequence[Row]) -> Iterator[Drawing]:
+def _over_ranks(rows: Sequence[Row], name: str) -> Iterator[Drawing]:
     rows = sorted(rows, key=lambda row: row.ranks)
     first = rows[0]
-    what = f"{first.case}, " if first.case else ""
-    title = f"{what}{_nodes(first.nodes)}"
+    title = ", ".join(filter(None, (name, _nodes(first.nodes))))
     yield Drawing(title, "ranks", first.unit, _sides(rows, _ranks))
     added = [row for row in rows if row.comparison is not None]
     if added:
@@ -112,22 +116,22 @@ def _over_ranks(rows: Sequence[Row]) -> Iterator[Drawing]:
         yield Drawing(f"{title}: added to bare", "ranks", first.unit, curves, level=0.0)
 
 
-def _beside_bare(rows: Sequence[Row]) -> Iterator[Drawing]:
+def _beside_bare(rows: Sequence[Row], names: Mapping[_What, str]) -> Iterator[Drawing]:
     """Bars of each side relative to bare's, since programs of one suite differ by orders of magnitude."""
     compared = [row for row in rows if row.comparison is not None]
-    names = list(dict.fromkeys(_short(row) for row in compared))
-    for start in range(0, len(names), _BARS):
-        shown = names[start : start + _BARS]
-        group = [row for row in compared if _short(row) in shown]
+    places = list(dict.fromkeys(_what(row) for row in compared))
+    for start in range(0, len(places), _BARS):
+        shown = places[start : start + _BARS]
+        group = [row for row in compared if _what(row) in shown]
         curves = tuple(
-            _ratio_curve(side, lambda row, shown=shown: float(shown.index(_short(row))))  # type: ignore[misc]
+            _ratio_curve(side, lambda row, shown=shown: float(shown.index(_what(row))))  # type: ignore[misc]
             for side in _groups(group, lambda row: row.side)
         )
         better = {row.better for row in group}
         way = " (higher is better)" if better == {Better.HIGHER} else ""
         way = " (lower is better)" if better == {Better.LOWER} else way
         title = f"{_shape(rows[0])}: against bare{way}"
-        yield Drawing(title, "", "container / bare", curves, names=tuple(shown), level=1.0)
+        yield Drawing(title, "", "container / bare", curves, tuple(names[what] for what in shown), level=1.0)
 
 
 def _ratios(rows: Sequence[Row], like: Drawing, place: Callable[[Row], float]) -> Iterator[Drawing]:
@@ -200,8 +204,15 @@ def _title(row: Row) -> str:
     return f"{row.case or row.metric.partition(',')[0]}{figure}, {_shape(row)}"
 
 
-def _short(row: Row) -> str:
-    return row.case or row.metric
+def _what(row: Row) -> _What:
+    return row.case or row.metric, row.figure
+
+
+def _names(rows: Iterable[Row]) -> dict[_What, str]:
+    """What each case is called in plots: with the figure, where it has several."""
+    found = dict.fromkeys(map(_what, rows))
+    several = Counter(case for case, _ in found)
+    return {(case, figure): f"{case}, {figure}" if several[case] > 1 else case for case, figure in found}
 
 
 def _shape(row: Row) -> str:

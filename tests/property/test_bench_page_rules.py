@@ -14,7 +14,7 @@ from benchmarks.results import Results
 from benchmarks.stats import Outcome, Verdict, median
 
 positive = st.floats(min_value=1e-6, max_value=1e9)
-names = st.text(min_size=1, max_size=12)
+names = st.text(min_size=1, max_size=12) | st.sampled_from(["a", "b"])
 rows = st.builds(
     bench_row,
     st.sampled_from(["launch", "osu", "npb", "io", "app"]),
@@ -36,7 +36,22 @@ def test_the_spread_lies_within_what_was_measured_and_around_the_median(samples:
     assert min(samples) <= low <= median(samples) <= high <= max(samples)
 
 
-@given(st.lists(rows, min_size=1, max_size=12))
+@given(
+    st.lists(
+        rows,
+        min_size=1,
+        max_size=12,
+        unique_by=lambda row: (
+            row.suite,
+            row.case,
+            row.figure,
+            row.nodes,
+            row.ranks,
+            row.message_bytes,
+            row.side,
+        ),
+    )
+)
 def test_every_row_that_is_compared_is_in_some_plot(found: list) -> None:  # type: ignore[type-arg]
     for suite in {row.suite for row in found}:
         chosen = [row for row in found if row.suite == suite]
@@ -46,6 +61,7 @@ def test_every_row_that_is_compared_is_in_some_plot(found: list) -> None:  # typ
         for drawing in drawings:
             for curve in drawing.curves:
                 assert len(curve.x) == len(curve.y) == len(curve.low) == len(curve.high)
+                assert len(set(curve.x)) == len(curve.x)
 
 
 @settings(max_examples=15, deadline=None)

@@ -59,6 +59,26 @@ def test_kernels_are_bars_of_the_ratio() -> None:
     assert bars.curves[0].y == (1.02,) * 5
 
 
+def test_several_figures_of_a_program_are_not_drawn_over_each_other() -> None:
+    rows = [
+        bench_row("app", case, 1.0, figure=figure, ratio=ratio, ranks=ranks)
+        for ranks in (1, 2)
+        for case, figure, ratio in (
+            ("lmp", "wall time", 1.02),
+            ("lmp", "loop", 1.5),
+            ("hpcc", "wall time", 1.1),
+        )
+    ]
+    (bars,) = plots_of("app", rows[:3])
+    assert bars.names == ("lmp, wall time", "lmp, loop", "hpcc")
+    assert (bars.curves[0].x, bars.curves[0].y) == ((0.0, 1.0, 2.0), (1.02, 1.5, 1.1))
+    assert [drawing.title for drawing in plots_of("app", rows)][::2] == [
+        "lmp, wall time, 1 node",
+        "lmp, loop, 1 node",
+        "hpcc, 1 node",
+    ]
+
+
 def test_what_was_not_compared_is_among_the_values_but_not_among_the_ratios() -> None:
     refused = Verdict(Outcome.NOT_COMPARED, reason="bare used MPICH 4, the container MPICH 5")
     rows = (
