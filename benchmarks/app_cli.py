@@ -47,13 +47,20 @@ def app(ctx: click.Context, /, **given: Any) -> None:
         raise click.BadParameter(f"no metric is called {min(unknown)!r}; there is: {there}")
     words = {
         "argv": list(given.pop("command")),
-        "bare": shlex.split(bare) if bare else [],
+        "bare": _split(bare or ""),
         "metrics": list(patterns),
         "higher": list(higher),
         "units": [list(pair) for pair in units],
         "directory": os.getcwd(),  # noqa: PTH109 (a name for srun)
     }
     measure(ctx, {**given, "suites": ("app",), "app": words})
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise click.BadParameter(f"--bare {text!r} is no command as in a shell: {error}") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

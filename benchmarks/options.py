@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,24 @@ from benchmarks.cases import BARE, CONTAINER
 from benchmarks.ways import parse_image
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_LONGEST = 366 * 24 * 3600.0
+"""Seconds that anybody waits, so that clocks and Slurm can count them."""
+
+
+class Duration(click.FloatRange):
+    """A number of at least ``least``; inf, nan and what is longer than a year are none."""
+
+    def __init__(self, least: float, *, seconds: float = 1.0) -> None:
+        super().__init__(min=least)
+        self._most = _LONGEST / seconds
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse it by name."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number) or number > self._most:
+            self.fail(f"{value} is no number up to {self._most:g} (a year).", param, ctx)
+        return number
 
 
 def words(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -123,19 +142,23 @@ _COMMON = (
     ),
     click.option(
         "--budget",
-        type=click.FloatRange(min=0.1),
+        type=Duration(0.1, seconds=60.0),
         metavar="MINUTES",
         help="Begin no round that would end later (of --quick 7).",
     ),
-    click.option("--seed", default=20260, show_default=True, help="Of the random order and the intervals."),
     click.option(
-        "--limit", type=click.FloatRange(min=1), help="Seconds for one run (300; quick 30, full 3600)."
+        "--seed",
+        default=20260,
+        show_default=True,
+        type=click.IntRange(0, (1 << 63) - 1),
+        help="Of the random order and the intervals.",
     ),
+    click.option("--limit", type=Duration(1), help="Seconds for one run (300; quick 30, full 3600)."),
     click.option(
         "--wait",
         default=600.0,
         show_default=True,
-        type=click.FloatRange(min=1),
+        type=Duration(1),
         help="Seconds to wait for nodes.",
     ),
     click.option(

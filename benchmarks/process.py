@@ -18,6 +18,9 @@ MOST = 64 << 20
 _GRACE = 15.0
 """Seconds that a command has to end after it was told to: srun, to end its step."""
 
+_AT_ONCE = 3600.0
+"""Seconds that epoll waits at most before it is called again: it cannot count 25 days."""
+
 _LAST = 2.0
 """Seconds for what was killed to be gone."""
 
@@ -101,7 +104,7 @@ class _Printed:
         """
         until = time.monotonic() + limit
         while self._open.get_map():
-            for key, _ in self._open.select(max(0.0, until - time.monotonic())):
+            for key, _ in self._open.select(min(max(0.0, until - time.monotonic()), _AT_ONCE)):
                 self._read(key.fd, drop=drop)
             if time.monotonic() > until:
                 return False

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import process
 from benchmarks.errors import BenchError
 from benchmarks.suites.osu_programs import PROGRAMS as OSU_PROGRAMS
 from mpi_abi import AbiError, HostMpi
@@ -140,13 +140,16 @@ def _compile(compiler: str, name: str, directory: Path, more: Sequence[str] = ()
     command = [*compile_command(compiler, name, directory), *more]
     shown = " ".join(command)
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=_LIMIT
+        # Not subprocess.run: of a wrapper that is stopped, it leaves the compiler behind.
+        code, _, said = process.run(
+            command, environment=os.environ, directory=None, identity=None, limit=_LIMIT
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise BenchError(f"`{shown}` could not be run: {error}") from error
-    if done.returncode != 0:
-        raise BenchError(f"`{shown}` failed (exit code {done.returncode}):\n{done.stderr.strip()}")
+    if code is None:
+        raise BenchError(f"`{shown}` was ended after {_LIMIT:g} s")
+    if code != 0:
+        raise BenchError(f"`{shown}` failed (exit code {code}):\n{said.strip()}")
     for link in source_of(name).names:
         path = directory / link
         path.unlink(missing_ok=True)

@@ -323,7 +323,12 @@ def _identity(user: str | None) -> tuple[int, int, list[int]] | None:
 
 
 def _describe_code(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:  # most real-time signals have no name
+        return f"signal {-code}"
 
 
 def _tail(stdout: str, stderr: str) -> str:

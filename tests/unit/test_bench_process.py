@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import process
+from benchmarks import process, programs
 from benchmarks.errors import BenchError
 from benchmarks.progress import Silent
 from benchmarks.runner import Client, Stopped, allocate, stop_on_signals
@@ -58,6 +58,20 @@ def test_stopping_while_a_hung_command_is_ended(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(Stopped), stop_on_signals():
         run(script, limit=1.0)
     assert is_gone(int(own.read_text()))
+
+
+def test_a_compiler_that_hangs_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_GRACE", 0.5)
+    monkeypatch.setattr(programs, "_LIMIT", 1.0)
+    compiler = tmp_path / "cc"
+    compiler.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/pid\nwait\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(BenchError, match=rf"`{compiler} .*` was ended after 1 s"):
+        programs.compile_plain(("bareboat_io",), tmp_path)
+    assert is_gone(int((tmp_path / "pid").read_text()))
 
 
 @pytest.mark.parametrize("where", ["salloc", "scancel"])

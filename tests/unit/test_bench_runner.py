@@ -221,6 +221,12 @@ def test_plain_lines_are_few() -> None:
     assert said[1:] == ["io: 2 runs", "io: run 1 of 2: first"]
 
 
+def test_a_signal_without_a_name(tmp_path: Path) -> None:
+    client = here(tmp_path, srun="kill -40 $$")
+    with pytest.raises(BenchError, match=r"^app bare \(1 rank on 1 node\) failed with signal 40$"):
+        run_step(client, ALLOCATION, Step(1, 1, None, ("app",), limit=30))
+
+
 def test_nothing_is_imported_at_start_that_takes_long() -> None:
     import subprocess
 
