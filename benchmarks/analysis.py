@@ -11,14 +11,11 @@ from benchmarks.cases import BARE, CONTAINER, Facts, Figure
 from benchmarks.chance import correct, sign_rank
 from benchmarks.engine import CellKey, Tally, complete_rounds
 from benchmarks.errors import BenchError
-from benchmarks.folder import RESULTS, SETTING, Folder, Kept, Outline
-from benchmarks.records import Record
+from benchmarks.folder import RESULTS, SETTING, Folder, Kept, Outline, read_regular
+from benchmarks.records import PROBE, Record
 from benchmarks.report import from_json
 from benchmarks.results import ADDED_TIMES, Derived, Failure, Results, Row, SideFacts
-from benchmarks.stats import MIN_ROUNDS, Outcome, Point, Verdict, compare, fit_added, judge
-
-PROBE = "probe"
-"""The suite whose records say what each side uses, where a program does not say it itself."""
+from benchmarks.stats import MIN_ROUNDS, Comparison, Outcome, Point, Verdict, compare, fit_added, judge
 
 _UNKNOWN = "a library that it did not name"
 _UNSEEN = "unknown"
@@ -69,7 +66,8 @@ def analyse(kept: Kept, records: Sequence[Record], *, stopped: str = "") -> Resu
                     "the rows are compared as if it were the same"
                 ] = None
             rows += _rows(samples, difference, kept.setting.seed)
-            if one.suite in ADDED_TIMES and not difference:
+            timed = all(record.figures for record in (*samples.bare, *samples.other))
+            if one.suite in ADDED_TIMES and timed and not difference:
                 lines.setdefault((one.title, one.nodes, samples.side), []).append(samples)
     return Results(
         suite="run",
@@ -95,7 +93,7 @@ def read_results(place: Path) -> Results:
         folder = Folder(place)
         return analyse(folder.kept(), folder.records(), stopped="it did not come to its end")
     try:
-        return from_json(source.read_text(encoding="utf-8"))
+        return from_json(read_regular(source))
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise BenchError(
@@ -150,14 +148,16 @@ def _rows(samples: _Samples, difference: str, seed: int) -> Iterable[Row]:
 
 def _judged(rows: Sequence[Row]) -> tuple[Row, ...]:
     """The same with the verdicts that all of them together allow."""
-    chances = iter(correct([sign_rank(row.bare, row.container) for row in rows if row.comparison]))
-    compared = sum(row.comparison is not None for row in rows)
-    return tuple(
-        replace(row, verdict=judge(row.comparison, row.better, chance=next(chances), metrics=compared))
-        if row.comparison
-        else row
-        for row in rows
-    )
+    alone = [sign_rank(row.bare, row.container) for row in rows if row.comparison]
+    chances = zip(correct(alone), alone, strict=True)
+
+    def judged(row: Row, comparison: Comparison) -> Row:
+        chance, own = next(chances)
+        return replace(
+            row, verdict=judge(comparison, row.better, chance=chance, alone=own, metrics=len(alone))
+        )
+
+    return tuple(judged(row, row.comparison) if row.comparison else row for row in rows)
 
 
 def _derive(line: Sequence[_Samples], seed: int) -> tuple[Derived, ...]:

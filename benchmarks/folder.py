@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from benchmarks.cases import Case
 from benchmarks.errors import BenchError
 from benchmarks.records import Record, read_lines, to_line
 from benchmarks.results import Failure, Setting, SideCommand, setting_from
+from benchmarks.typed import require_shape, require_types
 
 SCHEMA = "bareboat-bench-setting/1"
 SETTING = "setting.json"
@@ -139,7 +142,7 @@ class Folder:
                     f"{self.path / SETTING} has another schema than {SCHEMA}",
                     hint="it is of another version of bareboat",
                 )
-            return Kept(
+            kept = Kept(
                 setting=setting_from(data["setting"]),
                 asked=dict(data["asked"]),
                 outlines=tuple(Outline(**{**one, "sides": tuple(one["sides"])}) for one in data["outlines"]),
@@ -148,7 +151,11 @@ class Folder:
                 notes=tuple(data["notes"]),
                 images=tuple((path, identity) for path, identity in data.get("images", ())),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            require_types(kept, Kept, "the whole")
+            for one in kept.outlines:
+                require_shape(one.nodes, one.ranks, one.key)
+            return kept
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise BenchError(f"{self.path / SETTING} is damaged: {type(error).__name__}: {error}") from error
 
     def records(self) -> tuple[Record, ...]:
@@ -187,7 +194,7 @@ class Folder:
 
     def _read(self, name: str) -> str:
         try:
-            return (self.path / name).read_text(encoding="utf-8")
+            return read_regular(self.path / name)
         except OSError as error:
             raise BenchError(
                 f"{self.path} is no directory of a measurement: {name}: {error.strerror}",
@@ -195,6 +202,27 @@ class Folder:
             ) from error
         except UnicodeDecodeError as error:
             raise BenchError(f"{self.path / name} is damaged: it is not text") from error
+
+
+def read_regular(path: Path) -> str:
+    """Read a file's text; a pipe or a device, which may never end, is refused.
+
+    Raises OSError and UnicodeDecodeError.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    _require_regular(number)
+    with os.fdopen(number, encoding="utf-8") as file:
+        return file.read()
+
+
+def _require_regular(number: int) -> None:
+    """Close a descriptor of anything but a regular file, and raise OSError."""
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(number)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -226,13 +254,18 @@ class Rounds:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = path.open("ab+", buffering=0)  # so that closing it has nothing left to write
+            # A link would lead to a file of somebody else's, which is cut off at its last line below.
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            number = os.open(path, flags, 0o666)
+            _require_regular(number)
+            self._file = os.fdopen(number, "ab+", buffering=0)  # so that closing it has nothing left to write
             self._file.seek(0)
             content = self._file.read()
             self._end = content.rfind(b"\n") + 1
             self._file.truncate(self._end)
         except OSError as error:
-            raise BenchError(f"{path} cannot be written: {error.strerror}") from error
+            why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+            raise BenchError(f"{path} cannot be written: {why}") from error
         self._path = path
 
     def __enter__(self) -> Rounds:

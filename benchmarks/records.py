@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.cases import Facts, Figure
 from benchmarks.errors import BenchError
 from benchmarks.stats import Better
+from benchmarks.typed import require_sample, require_types
 
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("session", "round"), int),
-    **dict.fromkeys(("suite", "case", "side", "error", "hint"), str),
-    **dict.fromkeys(("started", "seconds"), (int, float)),
-}
+PROBE = "probe"
+"""The suite whose records say what each side uses, where a program does not say it itself.
+
+Their case is the number of nodes.
+"""
+
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,15 @@ def read_lines(text: str, *, where: str) -> tuple[Record, ...]:
     for number, line in enumerate(lines[:-1], 1):
         try:
             found.append(_record(json.loads(line)))
-        except (BenchError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (
+            BenchError,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             name = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
             raise BenchError(
                 f"line {number} of {where} is damaged: {name}{error}",
@@ -70,10 +81,12 @@ def read_lines(text: str, *, where: str) -> tuple[Record, ...]:
 
 
 def _record(data: dict[str, Any]) -> Record:
-    for name, kinds in _KINDS.items():
-        if isinstance(data[name], bool) or not isinstance(data[name], kinds):
-            raise TypeError(f"{name} is {data[name]!r}")
     figures = tuple(Figure(**{**item, "better": Better(item["better"])}) for item in data["figures"])
-    return Record(
-        **{**data, "figures": figures, "facts": Facts(**data["facts"]), "notes": tuple(data["notes"])}
-    )
+    changed = {"figures": figures, "facts": Facts(**data["facts"]), "notes": tuple(data["notes"])}
+    record = Record(**{**data, **changed})
+    require_types(record, Record, "the whole")
+    for figure in figures:
+        require_sample(figure.value, figure.message_bytes, figure.key)
+    if record.suite == PROBE and not _NUMBER.fullmatch(record.case):
+        raise ValueError(f"case is {record.case!r}, no number of nodes")
+    return record

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.errors import BenchError
 from benchmarks.results import Derived, Failure, Results, Row, SideCommand, SideFacts, setting_from
 from benchmarks.stats import MIN_ROUNDS, Better, Comparison, Estimate, Outcome, Verdict
-from benchmarks.typed import require_types
+from benchmarks.typed import require_sample, require_shape, require_types
 
 SCHEMA = "bareboat-bench/3"
 """Changes with the shape of the JSON; readers refuse what they do not know."""
@@ -77,12 +77,12 @@ def from_json(text: str) -> Results:
         results = _results(data)
         require_types(results, Results, "the whole")
         for row in results.rows:
-            if (
-                len(row.bare) != len(row.container)
-                or min(row.bare, default=0) <= 0
-                or min(row.container) <= 0
-            ):
+            samples = *row.bare, *row.container
+            if len(row.bare) != len(row.container) or min(samples, default=0) <= 0:
                 raise ValueError(f"the samples of {row.metric} are no pairs of values above 0")
+            require_shape(row.nodes, row.ranks, row.metric)
+            for value in samples:
+                require_sample(value, row.message_bytes, f"a sample of {row.metric}")
         return results
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BenchError(f"the results are damaged: {type(error).__name__}: {error}") from error

@@ -90,8 +90,9 @@ def measure(ctx: click.Context, given: dict[str, Any]) -> None:
     from benchmarks.shown import make_console
 
     given = {**run.make_context("run", [], resilient_parsing=True).params, **given}
-    folder, given = _folder(ctx, given)
+    folder, given = _begun(ctx, given)
     asked = _options(ctx, given)
+    folder = folder or _make_folder(given)
     code = 0
     with folder.locked():
         try:
@@ -127,19 +128,30 @@ def _go_on(folder: Any) -> str:
     return printable(shlex.join(("bareboat", "bench", "run", "--resume", str(folder.path))))
 
 
-def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The directory, made or found, and the options: those that it was begun with, where it was."""
+def _make_folder(given: Mapping[str, Any]) -> Any:
+    """A directory for a new measurement."""
     from benchmarks.folder import Folder
+
+    path = given["out"] or Path(time.strftime("bareboat-bench-%Y%m%d-%H%M%S"))
+    return Folder.make(Path(os.path.abspath(path)))  # noqa: PTH100 (as all nodes name it)
+
+
+def _begun(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The directory that is gone on with (None: a new one), and the options: those that it was begun with."""
+    from benchmarks.asked import check_asked
+    from benchmarks.folder import SETTING, Folder
 
     if given["resume"] is None:
         if given["image"] is None:
             raise click.UsageError("Missing option '--image'.")
-        path = given["out"] or Path(time.strftime("bareboat-bench-%Y%m%d-%H%M%S"))
-        return Folder.make(Path(os.path.abspath(path))), given  # noqa: PTH100 (as all nodes name it)
+        return None, given
     folder = Folder(Path(os.path.abspath(given["resume"])))  # noqa: PTH100
     if given["image"]:
         given = {**given, "image": os.path.abspath(given["image"])}  # noqa: PTH100 (as it was kept)
-    before = {"engines": [], **folder.kept().asked}  # there were none in older ones
+    before = {
+        "engines": [],
+        **check_asked(folder.kept().asked, where=str(folder.path / SETTING)),
+    }  # there were none in older ones
     named = {name for name in given if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT} - {
         "resume"
     }
@@ -153,16 +165,21 @@ def _folder(ctx: click.Context, given: dict[str, Any]) -> tuple[Any, dict[str, A
     return folder, {**given, **{name: value for name, value in before.items() if name not in named}}
 
 
-def repeating(words: list[str]) -> tuple[str, ...]:
-    """The command without the place of its results, which is taken."""
+def repeating(words: list[str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The command with bareboat's variables, and without the place of its results, which is taken."""
     kept: list[str] = []
     rest = iter(words[1:])
     for word in rest:
-        if word in {"--out", "--resume"}:
+        if word == "--":  # what follows is the program's
+            kept += (word, *rest)
+        elif word in {"--out", "--resume"}:
             next(rest, None)
         elif not word.startswith(("--out=", "--resume=")):
             kept.append(word)
-    return ("bareboat", *kept)
+    variables = [
+        f"{name}={environment[name]}" for name in sorted(environment) if name.startswith("BAREBOAT_")
+    ]
+    return (*(("env", *variables) if variables else ()), "bareboat", *kept)
 
 
 def _plain(value: Any) -> Any:
@@ -232,6 +249,6 @@ def _options(ctx: click.Context, given: dict[str, Any]) -> Any:
         prefix=os.path.abspath(given["host_mpi"]) if given["host_mpi"] else None,  # noqa: PTH100
         mpi=given["mpi"],
         local=given["local"],
-        command=repeating(sys.argv),
+        command=repeating(sys.argv, os.environ),
         words={**kept, "image": image},
     )

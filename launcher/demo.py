@@ -280,6 +280,7 @@ def _measure(stage: Stage, console: Console) -> tuple[Results, Ending]:
         SUITES,
         Asked(Level.QUICK, ranks=(2,), only=ONLY),
         seconds=SECONDS,
+        command=("bareboat", "demo"),
     )
     with make_progress(console) as progress:
         results, ending = run_bench(options, folder, progress)

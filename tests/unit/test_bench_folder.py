@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from bench_cases import bench_case, bench_kept, bench_record
 
+from benchmarks.analysis import read_results
 from benchmarks.cases import BARE, CONTAINER
 from benchmarks.errors import BenchError
 from benchmarks.folder import PAGE, RESULTS, ROUNDS, SETTING, TABLE, Folder
@@ -50,7 +53,7 @@ def test_a_line_that_a_crash_cut_off_is_taken_away(folder: Folder) -> None:
 
 def test_a_damaged_line_is_named(folder: Folder) -> None:
     (folder.path / ROUNDS).write_text('{"session": 0}\n')
-    with pytest.raises(BenchError, match=r"line 1 of .*/rounds\.jsonl is damaged: KeyError: 'round'"):
+    with pytest.raises(BenchError, match=r"line 1 of .*/rounds\.jsonl is damaged: KeyError: 'figures'"):
         folder.records()
 
 
@@ -131,8 +134,14 @@ def test_a_directory_of_something_else(tmp_path: Path) -> None:
         ('"value":1.5', '"value":NaN', "time is nan"),
         ('"value":1.5', '"value":"1"', "TypeError"),
         ('"round":-1', '"round":"-1"', "TypeError: round is '-1'"),
-        ('"suite":"osu"', '"suite":["osu"]', r"TypeError: suite is \['osu'\]"),
-        ('"session":0', '"session":true', "TypeError: session is True"),
+        ('"suite":"osu"', '"suite":["osu"]', r"TypeError: suite is \"\['osu'\]\""),
+        ('"suite":"osu"', '"suite":"probe"', "ValueError: case is 'a, 1 node, 2 ranks', no number of nodes"),
+        ('"session":0', '"session":true', "TypeError: session is 'True'"),
+        ('"notes":[]', '"notes":[{}]', "TypeError: notes is '{}'"),
+        ('"message_bytes":8', f'"message_bytes":{10**400}', "TypeError: message_bytes is '1000"),
+        ('"message_bytes":8', '"message_bytes":-8', "ValueError: time has messages of -8 bytes"),
+        ('"value":1.5', f'"value":{10**400}', "OverflowError"),
+        ('"value":1.5', '"value":1e-70', "ValueError: time is 1e-70"),
     ],
 )
 def test_a_line_with_a_value_that_is_none(folder: Folder, old: str, new: str, why: str) -> None:
@@ -141,6 +150,47 @@ def test_a_line_with_a_value_that_is_none(folder: Folder, old: str, new: str, wh
     (folder.path / ROUNDS).write_text(line.replace(old, new))
     with pytest.raises(BenchError, match=rf"line 1 of .*/rounds\.jsonl is damaged: {why}"):
         folder.records()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("nodes", "a", "TypeError: nodes is 'a'"),
+        ("nodes", 0, "ValueError: a, 1 node, 2 ranks is on 0 nodes with 2 ranks"),
+        ("ranks", 10**400, "TypeError: ranks is '1000"),
+        ("sides", [1], "TypeError: sides is '1'"),
+    ],
+)
+def test_a_case_with_a_value_that_is_none(folder: Folder, name: str, value: object, why: str) -> None:
+    folder.keep(bench_kept(bench_case("a")))
+    data = json.loads((folder.path / SETTING).read_text())
+    data["outlines"][0][name] = value
+    (folder.path / SETTING).write_text(json.dumps(data))
+    with pytest.raises(BenchError, match=rf"setting\.json is damaged: {why}"):
+        folder.kept()
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        (SETTING, Folder.kept),
+        (ROUNDS, Folder.records),
+        (ROUNDS, Folder.open_rounds),
+        (RESULTS, lambda folder: read_results(folder.path)),
+    ],
+)
+def test_a_pipe_is_not_waited_for(folder: Folder, name: str, read: Callable[[Folder], object]) -> None:
+    os.mkfifo(folder.path / name)
+    with pytest.raises(BenchError, match=f"{name}.*: it is no regular file"):
+        read(folder)
+
+
+def test_runs_are_not_written_through_a_link(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("a line that has no end")
+    (folder.path / ROUNDS).symlink_to(tmp_path / "mine")
+    with pytest.raises(BenchError, match=r"rounds\.jsonl cannot be written: it is a symbolic link"):
+        folder.open_rounds()
+    assert (tmp_path / "mine").read_text() == "a line that has no end"
 
 
 def test_two_measurements_are_not_in_one_directory(folder: Folder) -> None:

@@ -18,7 +18,6 @@ from benchmarks.probes import is_crowded, read_nodes
 from benchmarks.programs import source_of
 from benchmarks.progress import format_left
 from benchmarks.results import NodeFacts
-from benchmarks.run_cli import repeating
 from benchmarks.runner import Allocation, Client, Output, Step, local_command
 from benchmarks.suites import SUITES, get_suite
 from benchmarks.table import shown_rows
@@ -204,8 +203,3 @@ def test_wrong_options(arguments: tuple[str, ...], said: str) -> None:
     done = CliRunner().invoke(bench, ["run", *arguments])
     assert done.exit_code == 2
     assert said in done.output
-
-
-def test_the_command_that_repeats_it_has_no_place_for_results() -> None:
-    words = ["/opt/bin/bareboat", "bench", "run", "--out", "first", "--quick", "--resume=first", "--image=/a"]
-    assert repeating(words) == ("bareboat", "bench", "run", "--quick", "--image=/a")
