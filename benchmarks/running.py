@@ -325,7 +325,10 @@ def _joined(before: Kept, now: Kept) -> Kept:
         nodes=tuple(dict.fromkeys((*before.setting.nodes, *now.setting.nodes))),
         machine=(*gone, *now.setting.machine),
     )
-    return replace(now, setting=setting, notes=tuple(dict.fromkeys((*before.notes, *now.notes))))
+    # What was left out at first is not tried again, and has still failed.
+    failures = {one.metric: one for one in (*before.failures, *now.failures)}
+    notes = dict.fromkeys((*before.notes, *now.notes))
+    return replace(now, setting=setting, failures=tuple(failures.values()), notes=tuple(notes))
 
 
 def _checker(target: Target, allocation: Allocation) -> Callable[[], None]:

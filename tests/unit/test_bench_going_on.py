@@ -16,7 +16,7 @@ from benchmarks.errors import BenchError
 from benchmarks.folder import Folder
 from benchmarks.identity import identify, require_same
 from benchmarks.offers import make_starter, not_inside
-from benchmarks.results import NodeFacts
+from benchmarks.results import Failure, NodeFacts
 from benchmarks.runner import Allocation, Client
 from benchmarks.running import _joined
 from benchmarks.suites.common import Target
@@ -39,6 +39,13 @@ def test_the_nodes_of_all_jobs_are_told() -> None:
     setting = _joined(first, second).setting
     assert (setting.job_id, setting.nodes) == ("7, 8", ("n1", "n2", "n3"))
     assert [(node.host, node.load) for node in setting.machine] == [("n1", "7"), ("n2", "8"), ("n3", "8")]
+
+
+def test_what_was_left_out_at_first_has_still_failed() -> None:
+    kept = bench_kept(bench_case("a"))
+    first = replace(kept, failures=(Failure("ch-run is left out", "it hung"), Failure("suite io", "then")))
+    now = replace(kept, failures=(Failure("suite io", "now"),))
+    assert _joined(first, now).failures == (first.failures[0], now.failures[0])
 
 
 @pytest.mark.parametrize(("before", "said"), [({}, "[]"), ({"engines": None}, "None")])
