@@ -77,8 +77,9 @@ def test_the_demo_shows_the_libraries_and_the_table_and_leaves_nothing() -> None
         "writes of 512 B, shared directory, 2 nodes, 2 ranks",
     ):
         assert metric in said
-    page = re.findall(r"The same with plots: (\S+)", said)[0]
-    assert "osu_allreduce" in Path(page).read_text()
+    page = Path(re.findall(r"The same with plots: (\S+)", said)[0]).read_text()
+    assert "osu_allreduce" in page
+    assert "<pre>bareboat demo</pre>" in page
     assert said.rstrip().endswith(CLEAN)
     assert demo_users() == []
 
