@@ -68,11 +68,15 @@ class SideFacts:
 
 @dataclass(frozen=True, slots=True)
 class SideCommand:
-    """How a side starts a program: what stands behind srun and its shape, and the engine's version."""
+    """How a side starts a program: what stands behind srun and its shape, and the engine's version.
+
+    apart: it is another engine, or starts without kept plans, and says nothing of the container as it is used.
+    """
 
     side: str
     command: str
     version: str = ""
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,9 @@ class NodeFacts:
 class Setting:
     """Where and how it was measured.
 
-    image: of several, all, with commas between them; command: the words that repeat it; started: seconds
-    since 1970; versions: of bareboat, Slurm, and the compilers, as (name, version).
+    image: the first, where there are further forms of it; job_id: of several jobs, all, with commas between
+    them; command: the words that repeat it; started: seconds since 1970; versions: of bareboat, Slurm, and the
+    compilers, as (name, version).
     """
 
     image: str
@@ -143,6 +148,12 @@ class Results:
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     stopped: str = ""
+
+    @property
+    def judged(self) -> tuple[Row, ...]:
+        """Rows that say something of the container as it is used: not those of sides that stand apart."""
+        apart = {one.side for one in self.commands if one.apart}
+        return tuple(row for row in self.rows if row.side not in apart)
 
 
 def setting_from(data: Mapping[str, Any]) -> Setting:

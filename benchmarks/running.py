@@ -250,6 +250,8 @@ def _settle(options: RunOptions, folder: Folder, before: Kept | None) -> _Settle
     mpi, missing = _find_mpi(options, wanted)
     launcher: tuple[str, ...] | None = None
     if options.local or not has_slurm(client):
+        # Plans are kept, and on demand made anew, by the plugin alone.
+        ways = tuple(way for way in ways if not way.variables)
         hosts = (mpi.host,) if mpi else find_hosts(target.opener, options.image, options.prefix)
         host, launcher, why = choose_launcher(client, hosts)
         if host is not None:

@@ -118,4 +118,6 @@ def describe_way(way: Way, program: str, client: Client, allocation: Allocation)
     else:
         words = local_command(client, replace(allocation, launcher=()), way.step(1, 1, (program,), 1.0))
     variables = (f"{name}={value}" for name, value in way.variables)
-    return SideCommand(way.name, " ".join((*variables, *words)), way.version)
+    # The only variable of a way is the one that has its launches planned anew.
+    apart = way.peer or bool(way.variables)
+    return SideCommand(way.name, " ".join((*variables, *words)), way.version, apart)

@@ -130,7 +130,7 @@ def page_of(results: Results) -> Page:
 
 
 def _tiles(results: Results) -> Iterator[Tile]:
-    found = Counter(row.verdict.outcome for row in results.rows)
+    found = Counter(row.verdict.outcome for row in results.judged)
     for outcome in Outcome:
         if found[outcome]:
             yield Tile(str(found[outcome]), _OUTCOMES[outcome], _STYLES[outcome])
@@ -143,13 +143,18 @@ def _summary(results: Results) -> Iterator[str]:
         "Each verdict compares medians of paired rounds.  “The same” means that the whole interval of the "
         f"ratio container / bare lies within 1 ± {MARGIN:g}; “unresolved”, that the rounds were too few."
     )
-    slower = [row for row in results.rows if row.verdict.outcome is Outcome.SLOWER]
+    judged = results.judged
+    slower = [row for row in judged if row.verdict.outcome is Outcome.SLOWER]
     if slower:
         worst = max(slower, key=lambda row: row.verdict.percent)
         side = "" if worst.side == CONTAINER else f": {worst.side}"
         yield f"Slowest against bare: {worst.metric}{side}, {worst.verdict}."
-    if further := dict.fromkeys(row.side for row in results.rows if row.side != CONTAINER):
+    further = dict.fromkeys(row.side for row in judged if row.side != CONTAINER)
+    if further:
         yield f"Verdicts are of these sides, too: {'; '.join(further)}."
+    shown = {CONTAINER, *further}
+    if apart := dict.fromkeys(row.side for row in results.rows if row.side not in shown):
+        yield f"Not counted above, but shown below: {'; '.join(apart)}."
 
 
 def _warnings(results: Results, done: int) -> Iterator[str]:

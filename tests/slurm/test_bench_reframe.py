@@ -83,6 +83,8 @@ def test_it_passes_with_figures_of_each_row(reframe: Reframe, plain: Path, home:
         low, high = (figures[f"{row}.container.ratio_{end}"] for end in ("low", "high"))
         assert 0 < low[0] <= ratio[0] <= high[0]
         assert low[1:] == [1, None, 9, "container/bare", "pass"]
+        # Cold launches are measured, and judged by references alone.
+        assert figures[f"{row}.container, cold.ratio_low"][1:4] != low[1:4]
     kept = {path.name for path in Path(found["outputdir"]).iterdir()}
     assert {"results.json", "rounds.jsonl", "results.csv", "report.html"} <= kept
 

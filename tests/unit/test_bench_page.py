@@ -20,7 +20,7 @@ from benchmarks.page.html import to_html
 from benchmarks.page.plots import Curve, Drawing, plots_of, spread
 from benchmarks.page.table import to_csv
 from benchmarks.report import to_json
-from benchmarks.results import Derived
+from benchmarks.results import Derived, SideCommand
 from benchmarks.stats import Estimate, Outcome, Verdict
 
 
@@ -164,14 +164,33 @@ def test_the_interval_of_a_lone_point_is_seen() -> None:
 def test_the_slowest_is_named_with_its_side() -> None:
     rows = (
         bench_row("launch", "true", 50.0, ranks=1),
-        bench_row("launch", "true", 50.0, ranks=1, side="ch-run", ratio=1.5),
+        bench_row("launch", "true", 50.0, ranks=1, side="squashfs", ratio=1.5),
     )
     said = page_of(replace(bench_results(), rows=rows)).summary
     assert said[1:] == (
-        "Slowest against bare: true, latency, 1 nodes, 1 ranks: ch-run, slower by 50 %.",
-        "Verdicts are of these sides, too: ch-run.",
+        "Slowest against bare: true, latency, 1 nodes, 1 ranks: squashfs, slower by 50 %.",
+        "Verdicts are of these sides, too: squashfs.",
     )
     assert len(page_of(replace(bench_results(), rows=rows[:1])).summary) == 2
+
+
+def test_cold_launches_and_other_engines_are_not_counted_in_what_stands_above() -> None:
+    sides = {"container": (1.02, False), "container, cold": (4.0, True), "ch-run": (0.5, True)}
+    results = replace(
+        bench_results(),
+        rows=tuple(
+            bench_row("launch", "true", 50.0, ranks=1, side=side, ratio=ratio)
+            for side, (ratio, _) in sides.items()
+        ),
+        commands=tuple(SideCommand(side, "srun true", apart=apart) for side, (_, apart) in sides.items()),
+        failures=(),
+    )
+    page = page_of(results)
+    assert [(tile.value, tile.text) for tile in page.tiles] == [("1", "slower")]
+    assert page.summary[1:] == (
+        "Slowest against bare: true, latency, 1 nodes, 1 ranks, slower by 2 %.",
+        "Not counted above, but shown below: container, cold; ch-run.",
+    )
 
 
 def test_the_page_holds_everything_and_trusts_no_name() -> None:

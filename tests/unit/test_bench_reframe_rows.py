@@ -12,7 +12,7 @@ from reframe.core.exceptions import SanityError
 
 from benchmarks import report
 from benchmarks.reframe import bareboat_bench as wrapper
-from benchmarks.results import Row
+from benchmarks.results import Row, SideCommand
 from benchmarks.stats import Outcome, Verdict, median
 
 
@@ -52,6 +52,18 @@ def test_rows_have_names_that_reframe_takes(tmp_path: Path) -> None:
     found = figures(write(tmp_path, latency, writes))
     assert "osu.osu_latency.Avg_Latency_us.1n.2r.8B.container.ratio" in found
     assert found["io.writes_of_512_B_tmpfs.rate.1n.2r.file.ratio"][1] == "file/bare"
+
+
+def test_a_tolerance_is_not_for_cold_launches_and_other_engines() -> None:
+    sides = {"container": False, "squashfs": False, "container, cold": True, "ch-run": True}
+    results = replace(
+        bench_results(),
+        rows=tuple(bench_row("launch", "true", 50.0, side=side) for side in sides),
+        commands=tuple(SideCommand(side, "srun true", apart=apart) for side, apart in sides.items()),
+    )
+    judged = wrapper._judged(json.loads(report.to_json(results)))
+    assert [row["side"] for row in judged] == ["container", "squashfs"]
+    assert [row.side for row in results.judged] == ["container", "squashfs"]
 
 
 def test_a_failed_run_says_why(tmp_path: Path) -> None:
