@@ -59,13 +59,19 @@ class OsuTable:
         Raises OsuGarbled where the heading is missing, or a value is 0: nothing takes no time, so that the
         figure is below what was printed of it.
         """
+        found = self.share(heading)
+        for size, value in found.items():
+            if value <= 0:
+                raise OsuGarbled(f"{heading} of {_title(size)} is 0: too small for the digits that are printed")
+        return found
+
+    def share(self, heading: str) -> dict[int | None, float]:
+        """The same of a column that may hold 0, as a share of something does.
+
+        Raises OsuGarbled where the heading is missing.
+        """
         if heading not in self.columns:
             raise OsuGarbled(f"the table has no column {heading!r}, but {', '.join(self.columns)}")
-        for row in self.rows:
-            if row.values[heading] <= 0:
-                raise OsuGarbled(
-                    f"{heading} of {_title(row.size)} is 0: too small for the digits that are printed"
-                )
         return {row.size: row.values[heading] for row in self.rows}
 
 

@@ -30,6 +30,9 @@ from benchmarks.runner import Output
 from benchmarks.stats import Better
 
 NAME = "io"
+_MOST = 10
+"""Up to so many nodes, and ranks on each, a full measurement has every number."""
+
 _PROGRAM = "bareboat_io"
 _INSIDE = (("BAREBOAT_MPI", "image"),)
 """Nothing here is an MPI program, but a launch judges all that it may load: a python3 whose mpi4py the host's
@@ -90,7 +93,7 @@ def offer(ground: Ground) -> Offer:
             hint="install a C compiler with a static C library, e.g. Debian's gcc and libc6-dev",
         )
     cases = []
-    for nodes in ground.nodes:
+    for nodes in _nodes(ground):
         for ranks in _ranks(ground, nodes):
             for work in WORKS:
                 for place in PLACES:
@@ -105,7 +108,7 @@ def offer(ground: Ground) -> Offer:
     if python is None:
         why = "none of the image's forms is a directory with a Python in it (--form directory=DIR)"
         return Offer(tuple(cases), notes=(f"no reading of a tree and no imports were measured: {why}",))
-    for nodes in ground.nodes:
+    for nodes in _nodes(ground):
         for ranks in _ranks(ground, nodes):
             for verb, title, sides in _of_image(ground, python):
                 cases.append(Case(NAME, title, nodes, ranks, sides, make_reader(verb, ranks), mpi=False))
@@ -160,10 +163,16 @@ def _of_image(ground: Ground, python: ImagePython) -> Iterator[tuple[str, str, d
     yield "import", "Python imports", imports
 
 
+def _nodes(ground: Ground) -> tuple[int, ...]:
+    """One node and all; in a full measurement those between as well."""
+    between = range(1, min(_MOST, max(ground.nodes)) + 1) if ground.asked.level is Level.FULL else ()
+    return tuple(sorted({*ground.nodes, *between}))
+
+
 def _ranks(ground: Ground, nodes: int) -> tuple[int, ...]:
     """Of the whole step."""
     if ground.asked.ranks:
         return tuple(sorted({max(nodes, count) for count in ground.asked.ranks}))
     if ground.asked.level is Level.FULL:
-        return tuple(nodes * number for number in range(1, 11))
+        return tuple(nodes * number for number in range(1, _MOST + 1))
     return (nodes * ground.cpus_per_node,)

@@ -21,9 +21,9 @@ from benchmarks.stats import Better
 CLASSES: Mapping[Level, tuple[str, ...]] = {
     Level.QUICK: ("S",),
     Level.NORMAL: ("S", "A"),
-    Level.FULL: ("S", "A", "B", "C"),
+    Level.FULL: ("S", "W", "A", "B", "C"),
 }
-"""The problem classes of each level, by ascending size."""
+"""The problem classes of each level, by ascending size; those of a site's own programs are all in the last."""
 
 ORDER = "SWABCDEF"
 """All classes, by ascending size."""
@@ -45,7 +45,6 @@ class NpbKernel:
     """One kernel: its name ("cg"), whether it is built in, and whether it runs on so many ranks."""
 
     name: str
-    title: str
     built_in: bool
     takes: Callable[[int], bool]
 
@@ -97,14 +96,14 @@ def _near_square(ranks: int) -> bool:
 KERNELS: Mapping[str, NpbKernel] = {
     kernel.name: kernel
     for kernel in (
-        NpbKernel("ep", "Gaussian pairs", True, _any),
-        NpbKernel("is", "integer sort", True, _power_of_two),
-        NpbKernel("cg", "conjugate gradient", True, _power_of_two),
-        NpbKernel("mg", "multigrid", True, _power_of_two),
-        NpbKernel("ft", "3-D FFT", True, _power_of_two),
-        NpbKernel("lu", "SSOR", False, _near_square),
-        NpbKernel("sp", "scalar pentadiagonal", False, _square),
-        NpbKernel("bt", "block tridiagonal", False, _square),
+        NpbKernel("ep", True, _any),
+        NpbKernel("is", True, _power_of_two),
+        NpbKernel("cg", True, _power_of_two),
+        NpbKernel("mg", True, _power_of_two),
+        NpbKernel("ft", True, _power_of_two),
+        NpbKernel("lu", False, _near_square),
+        NpbKernel("sp", False, _square),
+        NpbKernel("bt", False, _square),
     )
 }
 
@@ -125,14 +124,21 @@ def built_in(level: Level) -> tuple[NpbProgram, ...]:
 
 
 def choose(level: Level, found: Mapping[NpbProgram, Path]) -> tuple[NpbProgram, ...]:
-    """What a level runs of a site's programs: of each kernel its classes, or the smallest that there is."""
+    """What a level runs of a site's programs: of each kernel its classes, or the smallest that there is.
+
+    A full measurement has all that were found, D and above too.
+    """
     chosen: list[NpbProgram] = []
     for kernel in KERNELS.values():
         programs = sorted(
             (program for program in found if program.kernel is kernel),
             key=lambda program: ORDER.index(program.problem_class),
         )
-        fitting = [program for program in programs if program.problem_class in CLASSES[level]]
+        fitting = [
+            program
+            for program in programs
+            if level is Level.FULL or program.problem_class in CLASSES[level]
+        ]
         chosen += fitting or programs[:1]
     return tuple(sorted(chosen, key=lambda program: ORDER.index(program.problem_class)))
 

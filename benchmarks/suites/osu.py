@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.cases import (
@@ -20,9 +20,9 @@ from benchmarks.cases import (
     Reading,
 )
 from benchmarks.osu import find_ending, find_traffic
-from benchmarks.osu_output import OsuGarbled, parse_osu
+from benchmarks.osu_output import OsuGarbled, OsuTable, parse_osu
 from benchmarks.runner import Output
-from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, PYTHON, OsuProgram, find_osu
+from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, PYTHON, Metric, OsuProgram, find_osu
 
 NAME = "osu"
 BUILT_IN = "osu"
@@ -43,31 +43,22 @@ def wanted(asked: Asked) -> tuple[str, ...]:
 def offer(ground: Ground) -> Offer:
     """Every program of the level, in one node and on all."""
     chosen = _chosen(ground.asked)
-    commands: dict[str, dict[str, Command]]
     notes: tuple[str, ...] = ()
     # A table that a hang cut off is one, too; only the facts behind ours show that it came to its end.
     own = ground.asked.osu is None
+    site = {} if ground.asked.osu is None else _of_site(*ground.asked.osu)
     if ground.asked.osu:
-        commands = _of_site(ground, *ground.asked.osu)
-        missing = [program.name for program in chosen if program.name not in commands]
+        missing = [program.name for program in chosen if program.name not in site]
         notes = (f"{ground.asked.osu[0]} does not hold {', '.join(missing)}",) if missing else ()
-    elif ground.asked.language is Language.PYTHON:
-        commands = {program.name: _by_python(ground, program) for program in chosen}
-    else:
-        commands = {
-            program.name: ground.commands(
-                program.name, *_arguments(program, ground.asked.level), *OWN_ARGUMENTS
-            )
-            for program in chosen
-        }
+        chosen = tuple(program for program in chosen if program.name in site)
     cases = tuple(
         Case(
-            *(NAME, program.name, nodes, ranks, commands[program.name]),
+            *(NAME, title, nodes, ranks, _commands(ground, program, arguments, site)),
             make_reader(program, nodes, facts=own),
             whole=not own,
         )
         for program in chosen
-        if program.name in commands
+        for title, arguments in program.variants(ground.asked.level)
         for nodes in _nodes(program, ground)
         for ranks in _ranks(program, ground, nodes)
     )
@@ -75,7 +66,7 @@ def offer(ground: Ground) -> Offer:
 
 
 def make_reader(program: OsuProgram, nodes: int, *, facts: bool = False) -> Callable[[Output], Reading]:
-    """What reads a run of a program: its main column, and what it says of library and transport.  Pure.
+    """What reads a run of a program: its figures, and what it says of library and transport.  Pure.
 
     facts: the program was asked for them, and prints them when its table is whole.
     """
@@ -86,10 +77,8 @@ def make_reader(program: OsuProgram, nodes: int, *, facts: bool = False) -> Call
             raise OsuGarbled(
                 f"the output of {program.name} ends before the facts behind its table: it was cut off"
             )
-        metric = program.metric
         figures = tuple(
-            Figure(metric.column, value, metric.unit, metric.better, size)
-            for size, value in found.tables[0].column(metric.column).items()
+            figure for metric in program.metrics for figure in _figures(metric, found.tables[0])
         )
         library, digest = (found.facts.get(name, "") for name in ("library", "library digest"))
         # Some MPICHs align their version with spaces.
@@ -99,14 +88,32 @@ def make_reader(program: OsuProgram, nodes: int, *, facts: bool = False) -> Call
     return read
 
 
-def _by_python(ground: Ground, program: OsuProgram) -> dict[str, Command]:
-    """Each side's own Python, as its PATH finds it, with its own mpi4py."""
-    script = str(Path(ground.scratch) / "programs" / "src" / PYTHON)
-    arguments = (*_arguments(program, ground.asked.level), *OWN_ARGUMENTS)
-    words = ("python3", script, program.name, *arguments)
+def _figures(metric: Metric, table: OsuTable) -> Iterator[Figure]:
+    """Those of one column; where it is the rest that counts, without the sizes that leave none."""
+    if not metric.rest:
+        for size, value in table.column(metric.column).items():
+            yield Figure(metric.column, value, metric.unit, metric.better, size)
+        return
+    for size, value in table.share(metric.column).items():
+        if value < 100:
+            yield Figure(metric.rest, 100 - value, metric.unit, metric.better, size)
+
+
+def _commands(
+    ground: Ground, program: OsuProgram, arguments: tuple[str, ...], site: Mapping[str, tuple[str, str]]
+) -> dict[str, Command]:
+    """How both sides start a program: the site's own, or ours in C or Python."""
+    if program.name in site:
+        words = [(path, *arguments) for path in site[program.name]]
+    elif ground.asked.language is Language.PYTHON:
+        # Each side's own Python, as its PATH finds it, with its own mpi4py.
+        script = str(Path(ground.scratch) / "programs" / "src" / PYTHON)
+        words = 2 * [("python3", script, program.name, *arguments, *OWN_ARGUMENTS)]
+    else:
+        return ground.commands(program.name, *arguments, *OWN_ARGUMENTS)
     return {
-        BARE: Command(words, None, ground.options),
-        CONTAINER: Command(words, ground.image, ground.options),
+        BARE: Command(words[0], None, ground.options),
+        CONTAINER: Command(words[1], ground.image, ground.options),
     }
 
 
@@ -117,10 +124,6 @@ def _chosen(asked: Asked) -> tuple[OsuProgram, ...]:
     if level is Level.QUICK:
         return tuple(program for program in PROGRAMS if program.quick is not None)
     return tuple(program for program in PROGRAMS if level is Level.FULL or program.name in _NORMAL)
-
-
-def _arguments(program: OsuProgram, level: Level) -> tuple[str, ...]:
-    return program.quick or () if level is Level.QUICK else program.full
 
 
 def _nodes(program: OsuProgram, ground: Ground) -> tuple[int, ...]:
@@ -134,15 +137,9 @@ def _ranks(program: OsuProgram, ground: Ground, nodes: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(program.ranks_for(max(count, nodes)) for count in wanted))
 
 
-def _of_site(ground: Ground, bare: str, inside: str) -> dict[str, dict[str, Command]]:
-    """Commands of a site's own programs.  Raises BenchError where there are none."""
-    found: dict[str, dict[str, Command]] = {}
-    for name, path in find_osu(Path(bare)).items():
-        program = next(program for program in PROGRAMS if program.name == name)
-        arguments = _arguments(program, ground.asked.level)
-        there = f"{inside.rstrip('/')}/{path.relative_to(bare)}" if inside else str(path)
-        found[name] = {
-            BARE: Command((str(path), *arguments), None, ground.options),
-            CONTAINER: Command((there, *arguments), ground.image, ground.options),
-        }
-    return found
+def _of_site(bare: str, inside: str) -> dict[str, tuple[str, str]]:
+    """Paths of a site's own programs, bare and in the image.  Raises BenchError where there are none."""
+    return {
+        name: (str(path), f"{inside.rstrip('/')}/{path.relative_to(bare)}" if inside else str(path))
+        for name, path in find_osu(Path(bare)).items()
+    }

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.cases import Level
 from benchmarks.errors import BenchError
 from benchmarks.stats import Better
 
@@ -23,48 +24,61 @@ OSU's own programs refuse them.
 PYTHON = "python/osu.py"
 """The variant by mpi4py, below `benchmarks.programs.SOURCES`: python3 FILE NAME ARGUMENTS, on either side."""
 
-QUICK_SIZES = (8, 1024, 65536, 1048576)
-"""Message sizes in bytes that a quick run reports, where a program's table has them."""
-
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A column of a program's table, by its heading."""
+    """A column of a program's table, by its heading.
+
+    rest: what is compared, by this name, is what the column leaves of 100 %: an overlap is 0 often, of which
+    there is no ratio.
+    """
 
     column: str
     unit: str
     better: Better
+    rest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OsuProgram:
     """One program.
 
-    family: its directory in an installation of OSU's; ranks: exactly so many, None: any number from
-    ``least`` up; quick: arguments of a quick run, None: not part of one; full: those of a full one (none: the
-    method's own sizes and iterations); python: it is in `PYTHON`, too.
+    family: its directory in an installation of OSU's; metrics: what is compared; ranks: exactly so many,
+    None: any number from ``least`` up; quick: arguments of a quick run, None: not part of one; full: those of
+    a full one (none: the method's own sizes and iterations); python: it is in `PYTHON`, too; syncs: arguments
+    of -s that a full measurement has beside the usual one.
     """
 
     name: str
     family: str
-    metric: Metric
+    metrics: tuple[Metric, ...]
     quick: tuple[str, ...] | None = None
     full: tuple[str, ...] = ()
     ranks: int | None = None
     least: int = 2
     python: bool = False
+    syncs: tuple[str, ...] = ()
 
     def ranks_for(self, wanted: int) -> int:
         """How many ranks to start where ``wanted`` were asked for: the number that the program takes."""
         return self.ranks if self.ranks is not None else max(wanted, self.least)
 
+    def variants(self, level: Level) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What is run of it at a level: titles, and arguments."""
+        usual = self.quick or () if level is Level.QUICK else self.full
+        syncs = self.syncs if level is Level.FULL else ()
+        return (self.name, usual), *((f"{self.name} -s {sync}", (*usual, "-s", sync)) for sync in syncs)
 
-_LATENCY = Metric("Avg Latency(us)", "us", Better.LOWER)
-_ONE_SIDED = Metric("Latency (us)", "us", Better.LOWER)
-_BANDWIDTH = Metric("Bandwidth (MB/s)", "MB/s", Better.HIGHER)
-_RATE = Metric("Messages/s", "1/s", Better.HIGHER)
-_OVERALL = Metric("Overall(us)", "us", Better.LOWER)
-_START = Metric("avg (ms)", "ms", Better.LOWER)
+
+_LATENCY = (Metric("Avg Latency(us)", "us", Better.LOWER),)
+_ONE_SIDED = (Metric("Latency (us)", "us", Better.LOWER),)
+_BANDWIDTH = (Metric("Bandwidth (MB/s)", "MB/s", Better.HIGHER),)
+_RATE = (Metric("Messages/s", "1/s", Better.HIGHER), Metric("MB/s", "MB/s", Better.HIGHER))
+_OVERALL = (
+    Metric("Overall(us)", "us", Better.LOWER),
+    Metric("Overlap(%)", "%", Better.LOWER, rest="not overlapped"),
+)
+_START = (Metric("avg (ms)", "ms", Better.LOWER),)
 
 # Few iterations a run and many rounds: what differs from start to start is then in the interval.
 _QUICK_LATENCY = ("-m", "8:1048576", "-i", "200", "-x", "20")
@@ -87,8 +101,14 @@ _COLLECTIVES = (
 )
 
 
-def _one_sided(name: str, metric: Metric, quick: tuple[str, ...] | None = None) -> OsuProgram:
-    return OsuProgram(f"osu_{name}", "one-sided", metric, quick, ranks=2)
+def _one_sided(
+    name: str,
+    metrics: tuple[Metric, ...],
+    quick: tuple[str, ...] | None = None,
+    syncs: tuple[str, ...] = ("lock", "fence", "pscw"),
+) -> OsuProgram:
+    """Without -s it is flush, which is therefore not among ``syncs``, but where a program has another."""
+    return OsuProgram(f"osu_{name}", "one-sided", metrics, quick, ranks=2, syncs=syncs)
 
 
 PROGRAMS: tuple[OsuProgram, ...] = (
@@ -106,11 +126,11 @@ PROGRAMS: tuple[OsuProgram, ...] = (
     *(OsuProgram(f"osu_i{name}", "collective", _OVERALL) for name in _COLLECTIVES),
     _one_sided("put_latency", _ONE_SIDED, _QUICK_LATENCY),
     _one_sided("put_bw", _BANDWIDTH),
-    _one_sided("put_bibw", _BANDWIDTH),
+    _one_sided("put_bibw", _BANDWIDTH, syncs=("fence",)),  # pscw; it takes no other
     _one_sided("get_latency", _ONE_SIDED),
     _one_sided("get_bw", _BANDWIDTH),
     _one_sided("acc_latency", _ONE_SIDED),
-    _one_sided("get_acc_latency", _ONE_SIDED),
+    _one_sided("get_acc_latency", _ONE_SIDED, syncs=("flush", "fence", "pscw")),  # lock
     _one_sided("fop_latency", _ONE_SIDED),
     _one_sided("cas_latency", _ONE_SIDED),
     OsuProgram("osu_init", "startup", _START, least=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ def test_full_has_one_to_ten_ranks_a_node(tmp_path: Path) -> None:
     cases = offer(ground(str(tmp_path), level=Level.FULL)).cases
     assert {case.ranks for case in cases if case.nodes == 2} == set(range(2, 21, 2))
     assert {(case.nodes, case.ranks) for case in offer(ground(str(tmp_path))).cases} == {(1, 2), (2, 4)}
+
+
+def test_full_has_every_number_of_nodes_up_to_ten(tmp_path: Path) -> None:
+    def nodes(level: Level, most: int) -> list[int]:
+        cases = offer(replace(ground(str(tmp_path), level=level), nodes=(1, most))).cases
+        return sorted({case.nodes for case in cases})
+
+    assert nodes(Level.NORMAL, 4) == [1, 4]
+    assert nodes(Level.FULL, 4) == [1, 2, 3, 4]
+    assert nodes(Level.FULL, 64) == [*range(1, 11), 64]
 
 
 def test_without_a_python_in_a_directory_nothing_is_read_from_the_image(tmp_path: Path) -> None:

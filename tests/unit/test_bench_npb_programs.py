@@ -34,7 +34,9 @@ def install(top: Path, *paths: str) -> None:
 def test_the_built_in_programs() -> None:
     assert [program.title for program in built_in(Level.QUICK)] == ["ep.S", "is.S", "cg.S", "mg.S", "ft.S"]
     assert {program.arguments for program in built_in(Level.NORMAL)} == {("-c", "S"), ("-c", "A")}
-    assert len(built_in(Level.FULL)) == 20
+    assert [program.title for program in built_in(Level.FULL) if program.kernel.name == "cg"] == [
+        *("cg.S", "cg.W", "cg.A", "cg.B", "cg.C")
+    ]
     for program in built_in(Level.QUICK):
         source = KNOWN[program_name(program.kernel)]
         assert all((SOURCES / file).is_file() for file in source.files)
@@ -78,6 +80,12 @@ def test_a_sites_own_programs(tmp_path: Path) -> None:
     assert all(program.arguments == () for program in found)
     assert [program.title for program in choose(Level.QUICK, found)] == ["cg.S", "mg.B", "lu.C"]
     assert [program.title for program in choose(Level.NORMAL, found)] == ["cg.S", "cg.A", "mg.B", "lu.C"]
+
+
+def test_all_classes_of_a_sites_own_are_in_a_full_measurement(tmp_path: Path) -> None:
+    install(tmp_path, *(f"cg.{letter}.x" for letter in "SWABCDEF"))
+    found = find_npb(tmp_path)
+    assert [program.problem_class for program in choose(Level.FULL, found)] == list("SWABCDEF")
 
 
 def test_a_directory_without_any(tmp_path: Path) -> None:
