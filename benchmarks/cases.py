@@ -223,12 +223,17 @@ class Ground:
     scratch: str = ""
     ways: tuple[Way, ...] = ()
 
+    @property
+    def side(self) -> str:
+        """What the image's side is called."""
+        return self.asked.label or CONTAINER
+
     def commands(self, name: str, *arguments: str) -> dict[str, Command]:
         """The same program on both sides."""
-        images = {BARE: None, CONTAINER: self.image}
+        bare, inside = (self.programs[side, name] for side in (BARE, CONTAINER))
         return {
-            side: Command((self.programs[side, name], *arguments), image, self.options)
-            for side, image in images.items()
+            BARE: Command((bare, *arguments), None, self.options),
+            self.side: Command((inside, *arguments), self.image, self.options),
         }
 
 

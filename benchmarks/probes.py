@@ -93,7 +93,7 @@ def ask_sides(
 ) -> Iterator[Record]:
     """What each side uses at each place, as records that carry no figure."""
     for nodes in dict.fromkeys(min(count, 2) for count in ground.nodes):
-        for side in (BARE, CONTAINER):
+        for side in (BARE, ground.side):
             began, clock = time.time(), time.perf_counter()
 
             def start(name: str, arguments: Sequence[str], *, side: str = side, nodes: int = nodes) -> str:

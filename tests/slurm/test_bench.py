@@ -109,7 +109,7 @@ def test_cold_launches_mpi_and_another_engine(bench: Bench, mpich: Path, home: P
         for shape in shapes
         for row in (
             *((f"true, {shape}", way) for way in ways),
-            (f"MPI start and end, {shape}", "container"),
+            (f"MPI start and end, {shape}", "mpich"),
         )
     ]
     assert all(row.comparison is not None for row in results.rows)
@@ -121,7 +121,7 @@ def test_cold_launches_mpi_and_another_engine(bench: Bench, mpich: Path, home: P
     done = bench("run", "--resume", out, "--rounds=2")
     assert done.returncode == 0, done.stderr + done.stdout
     assert {(row.side, len(row.bare)) for row in results_of(out).rows} == {
-        (side, 2) for side in (*ways, "container")
+        (side, 2) for side in ways
     }
     done = bench("run", "--resume", out, "--engines=none")
     assert done.returncode == 125

@@ -10,7 +10,7 @@ from bench_cases import SETTING, bench_case, bench_kept, bench_record
 from click.testing import CliRunner
 
 from benchmarks.analysis import analyse
-from benchmarks.cases import BARE, CONTAINER, Asked, Ground, Language, Level
+from benchmarks.cases import BARE, CONTAINER, Asked, Command, Ground, Language, Level
 from benchmarks.cli import bench
 from benchmarks.engine import Pace, make_turns
 from benchmarks.errors import BenchError
@@ -74,6 +74,33 @@ def test_launches_are_warm_and_cold_and_of_other_forms() -> None:
     assert list(case.commands) == [BARE, CONTAINER, "squashfs", "container, cold", "squashfs, cold"]
     assert case.commands["squashfs"].image == "/images/app.sqfs"
     assert case.commands["container, cold"].variables == (("BAREBOAT_REPLAN", "1"),)
+
+
+def test_the_images_label_names_its_side_of_mpi_too() -> None:
+    ground = ground_of(Asked(label="tree", ranks=(2,)), "launch")
+    sides = [tuple(case.commands) for case in get_suite("launch").offer(ground).cases if case.nodes == 1]
+    assert sides == [(BARE, "tree", "tree, cold"), (BARE, "tree")]
+
+
+def test_one_sided_programs_have_each_synchronisation_in_a_full_measurement() -> None:
+    found: dict[Level, dict[str, Command]] = {
+        level: {
+            case.title: case.commands[CONTAINER]
+            for case in get_suite("osu").offer(ground_of(Asked(level), "osu")).cases
+        }
+        for level in Level
+    }
+    assert not [title for level in (Level.QUICK, Level.NORMAL) for title in found[level] if " -s " in title]
+    for program, syncs in (
+        ("osu_put_latency", ["lock", "fence", "pscw"]),
+        ("osu_get_acc_latency", ["flush", "fence", "pscw"]),
+        ("osu_put_bibw", ["fence"]),
+        ("osu_latency", []),
+    ):
+        titles = [title for title in found[Level.FULL] if title.partition(" ")[0] == program]
+        assert titles == [program, *(f"{program} -s {sync}" for sync in syncs)]
+    command = found[Level.FULL]["osu_put_bw -s fence"]
+    assert command.argv == ("/made/container/osu_put_bw", "-s", "fence", "--digits", "4", "--facts")
 
 
 def test_what_starts_mpi_is_compiled_where_it_is_measured() -> None:
