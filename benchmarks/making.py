@@ -39,11 +39,6 @@ class Mpi:
     image: ImageMpiFacts
     compilers: tuple[str, ...]
 
-    @property
-    def family(self) -> str:
-        """Of the image's."""
-        return self.image.family
-
 
 @dataclass(frozen=True, slots=True)
 class Made:

@@ -1,7 +1,7 @@
-"""Reads what mpi_hello, mpi_latency and OSU's own programs print, and says which way the bytes went.  Pure.
+"""Reads what mpi_hello and mpi_latency print, with which sides are probed, and which way bytes went.  Pure.
 
-The format of the tables: OSU micro-benchmarks 7.5.  The comment lines "# library" and "# net bytes" are
-mpi_latency's own; without them (OSU's programs) the facts that they carry are unknown.
+Tables of programs that are measured are read by `benchmarks.osu_output`.  The comment lines "# net bytes" are
+mpi_latency's and those of the built-in OSU programs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One run of a point-to-point test.
+    """One run of mpi_latency.
 
     values: (message size in bytes, value in the test's unit), by ascending size; library: first line of
     MPI_Get_library_version, "" if not printed; digest: of its whole text; traffic: by rank, may be empty;
@@ -63,7 +63,7 @@ class Hello:
 
 
 def parse_table(text: str) -> Table:
-    """Read the table of osu_latency, osu_bw, mpi_latency and their like (first value column).
+    """Read mpi_latency's table and the comment lines behind it.
 
     Raises BenchError when there is no row, a value is no number above 0, or sizes do not ascend.
     """

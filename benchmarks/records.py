@@ -42,11 +42,6 @@ class Record:
     error: str = ""
     hint: str = ""
 
-    @property
-    def turn(self) -> tuple[int, str, str, str]:
-        """What it is a run of."""
-        return self.round, self.suite, self.case, self.side
-
 
 def to_line(record: Record) -> str:
     """One line of JSON, with its end."""
