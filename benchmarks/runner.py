@@ -19,6 +19,9 @@ from benchmarks.errors import BenchError
 from benchmarks.progress import Progress
 
 _TAIL_LINES = 8
+_NODE_FAILURE = "srun: error: Node failure on "
+"""Behind this srun 22.05 ends with 0, whatever became of the ranks there."""
+
 _CONTAINER_VARIABLES = ("SLURM_CONTAINER", "SRUN_CONTAINER", "SALLOC_CONTAINER", "SBATCH_CONTAINER")
 
 
@@ -163,6 +166,8 @@ def run_step(client: Client, allocation: Allocation, step: Step) -> Output:
             Output(stdout, stderr, seconds),
             hint="give a longer --limit, or look why it hangs: run " + shlex.join(command),
         )
+    if _NODE_FAILURE in stderr:
+        raise BenchError(f"{what} lost a node{_tail(stdout, stderr)}")
     if code != 0:
         raise BenchError(f"{what} failed with {_describe_code(code)}{_tail(stdout, stderr)}")
     return Output(stdout, stderr, seconds)

@@ -228,10 +228,9 @@ def test_programs_of_another_mpi_are_refused(
     assert "--host-mpi PREFIX" in done.stderr
 
 
-def test_a_node_that_is_lost_ends_it_with_the_rows_that_are_good(
+def test_an_allocation_that_is_taken_away_ends_it_with_the_rows_that_are_good(
     cluster: Testbed, run: BenchRun, site: Callable[..., Path], mpich: Path, home: Path
 ) -> None:
-    """The allocation is taken away half way, as Slurm does when one of its nodes fails."""
     out = home / "lost"
     programs = site(
         osu_latency=f'[ "$SLURM_PROCID" = 0 ] || exit 0\nif [ -e "$0.lose" ]; then scancel "$SLURM_JOB_ID"; '

@@ -73,6 +73,15 @@ def test_a_run_that_fails_shows_the_end_of_its_output(tmp_path: Path) -> None:
     )
 
 
+def test_a_run_that_loses_a_node_has_failed_whatever_srun_ends_with(tmp_path: Path) -> None:
+    client = here(tmp_path, srun="echo 1.25; echo 'srun: error: Node failure on n2' >&2")
+    with pytest.raises(BenchError) as caught:
+        run_step(client, ALLOCATION, Step(2, 2, None, ("app",), limit=30))
+    assert str(caught.value) == (
+        "app bare (2 ranks on 2 nodes) lost a node\n    1.25\n    srun: error: Node failure on n2"
+    )
+
+
 def test_a_step_has_variables_and_a_title_of_its_own(tmp_path: Path) -> None:
     client = here(tmp_path, srun='test "$OWN" = 1 || exit 4; echo said >&2')
     step = Step(1, 1, None, ("app",), limit=30, variables=(("OWN", "1"),), title="app by peer")
