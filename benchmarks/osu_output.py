@@ -62,7 +62,9 @@ class OsuTable:
         found = self.share(heading)
         for size, value in found.items():
             if value <= 0:
-                raise OsuGarbled(f"{heading} of {_title(size)} is 0: too small for the digits that are printed")
+                raise OsuGarbled(
+                    f"{heading} of {_title(size)} is 0: too small for the digits that are printed"
+                )
         return found
 
     def share(self, heading: str) -> dict[int | None, float]:

@@ -70,7 +70,8 @@ class SideFacts:
 class SideCommand:
     """How a side starts a program: what stands behind srun and its shape, and the engine's version.
 
-    apart: it is another engine, or starts without kept plans, and says nothing of the container as it is used.
+    apart: it is another engine, or starts without kept plans, and says nothing of the container as it is
+    used.
     """
 
     side: str
@@ -114,8 +115,8 @@ class Setting:
     """Where and how it was measured.
 
     image: the first, where there are further forms of it; job_id: of several jobs, all, with commas between
-    them; command: the words that repeat it; started: seconds since 1970; versions: of bareboat, Slurm, and the
-    compilers, as (name, version).
+    them; command: the words that repeat it; started: seconds since 1970; versions: of bareboat, Slurm, and
+    the compilers, as (name, version).
     """
 
     image: str

@@ -23,7 +23,7 @@ CLASSES: Mapping[Level, tuple[str, ...]] = {
     Level.NORMAL: ("S", "A"),
     Level.FULL: ("S", "W", "A", "B", "C"),
 }
-"""The problem classes of each level, by ascending size; those of a site's own programs are all in the last."""
+"""The problem classes of each level, by ascending size; of a site's own programs the last has all."""
 
 ORDER = "SWABCDEF"
 """All classes, by ascending size."""
@@ -135,9 +135,7 @@ def choose(level: Level, found: Mapping[NpbProgram, Path]) -> tuple[NpbProgram, 
             key=lambda program: ORDER.index(program.problem_class),
         )
         fitting = [
-            program
-            for program in programs
-            if level is Level.FULL or program.problem_class in CLASSES[level]
+            program for program in programs if level is Level.FULL or program.problem_class in CLASSES[level]
         ]
         chosen += fitting or programs[:1]
     return tuple(sorted(chosen, key=lambda program: ORDER.index(program.problem_class)))

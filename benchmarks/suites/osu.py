@@ -77,9 +77,7 @@ def make_reader(program: OsuProgram, nodes: int, *, facts: bool = False) -> Call
             raise OsuGarbled(
                 f"the output of {program.name} ends before the facts behind its table: it was cut off"
             )
-        figures = tuple(
-            figure for metric in program.metrics for figure in _figures(metric, found.tables[0])
-        )
+        figures = tuple(figure for metric in program.metrics for figure in _figures(metric, found.tables[0]))
         library, digest = (found.facts.get(name, "") for name in ("library", "library digest"))
         # Some MPICHs align their version with spaces.
         used = Facts(" ".join(library.split()), digest, find_traffic(output.stdout, nodes))

@@ -120,9 +120,7 @@ def test_cold_launches_mpi_and_another_engine(bench: Bench, mpich: Path, home: P
     # The sides are those that it was begun with.
     done = bench("run", "--resume", out, "--rounds=2")
     assert done.returncode == 0, done.stderr + done.stdout
-    assert {(row.side, len(row.bare)) for row in results_of(out).rows} == {
-        (side, 2) for side in ways
-    }
+    assert {(row.side, len(row.bare)) for row in results_of(out).rows} == {(side, 2) for side in ways}
     done = bench("run", "--resume", out, "--engines=none")
     assert done.returncode == 125
     assert f"{out} was measured with another --engines: ['ch-run'], not ()" in done.stderr

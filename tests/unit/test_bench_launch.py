@@ -154,8 +154,8 @@ def test_ways(tmp_path: Path) -> None:
         SideCommand("squashfs, cold", f"BAREBOAT_REPLAN=1 srun --container={file} true", apart=True),
         SideCommand("ch-run", f"srun /usr/bin/ch-run {directory} -- true", "0.31", apart=True),
         SideCommand("ch-run squashfs", f"srun /usr/bin/ch-run {file} -- true", "0.31", apart=True),
-        SideCommand("podman", f"srun {podman} true"),
-        SideCommand("pyxis squashfs", f"srun --container-image={file} true"),
+        SideCommand("podman", f"srun {podman} true", apart=True),
+        SideCommand("pyxis squashfs", f"srun --container-image={file} true", apart=True),
     ]
     here = replace(ALLOCATION, launcher=("mpiexec",))
     assert describe_way(ways[1], "true", Client({}, bareboat="/b"), here).command == (

@@ -188,7 +188,7 @@ def test_cold_launches_and_other_engines_are_not_counted_in_what_stands_above() 
     page = page_of(results)
     assert [(tile.value, tile.text) for tile in page.tiles] == [("1", "slower")]
     assert page.summary[1:] == (
-        "Slowest against bare: true, latency, 1 nodes, 1 ranks, slower by 2 %.",
+        "Slowest against bare: true, latency, 1 nodes, 1 ranks, slower by 2.0 %.",
         "Not counted above, but shown below: container, cold; ch-run.",
     )
 
