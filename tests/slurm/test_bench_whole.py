@@ -20,6 +20,7 @@ from benchmarks.suites.npb_programs import built_in
 from benchmarks.suites.osu_programs import PROGRAMS
 from slurm.testbed import Testbed
 
+SUITES = ("--suite", "launch,osu,npb,io")
 SETTINGS = {"SlurmdTimeout": "5", "KillWait": "1"}
 """A Slurm that soon sees that a node is gone."""
 
@@ -34,8 +35,8 @@ def out(user: pwd.struct_passwd) -> Iterator[Path]:
 def test_every_case_of_the_four_quick_suites_has_a_row(
     cluster: Testbed, prefix: Path, user: pwd.struct_passwd, mpich: Path, out: Path
 ) -> None:
-    words = ("--suite=launch,osu,npb,io", "--quick", "--rounds=1", "--warmup=0", "--engines=none")
-    argv = [f"{prefix}/bin/bareboat", "bench", "run", f"--image={mpich}", f"--out={out}", *words]
+    words = ("--quick", "--rounds=1", "--warmup=0", "--ranks=2", "--engines=none")
+    argv = [f"{prefix}/bin/bareboat", "bench", "run", f"--image={mpich}", f"--out={out}", *SUITES, *words]
     done = cluster.run(argv, user=user.pw_name, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     results = from_json((out / "results.json").read_text())
