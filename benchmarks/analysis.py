@@ -291,7 +291,13 @@ def _notes(records: Sequence[Record]) -> tuple[str, ...]:
         for key, found in failed.items()
     ]
     said = Counter((f"{record.suite}, {record.side}", note) for record in records for note in record.notes)
-    return (*told, *(f"{where}: {note} ({count} runs)" for (where, note), count in said.items()))
+    return (
+        *told,
+        *(
+            f"{where}: {note} ({count} {'run' if count == 1 else 'runs'})"
+            for (where, note), count in said.items()
+        ),
+    )
 
 
 def one_of(values: Iterable[str]) -> str:
