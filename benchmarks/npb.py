@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.errors import BenchError
+from benchmarks.excerpts import clip, last_lines
 
 _COMPLETED = re.compile(r"^ ?([A-Z]{2}) Benchmark Completed\.?$")
 _LABEL = re.compile(r"^ ([A-Z][A-Za-z/ ]*?) *=(.*)$")
@@ -68,7 +69,7 @@ def parse_npb(
     if missing:
         raise BenchError(
             f"NPB's result block lacks {', '.join(repr(label) for label in missing)}: cut off or damaged",
-            hint=_tail_hint(text),
+            hint=last_lines(text),
         )
     double = [label for label in (*_REQUIRED, _ACTIVE) if len(fields.get(label, ())) > 1]
     if double:
@@ -91,7 +92,7 @@ def _read_fields(lines: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _make_result(kernel: str, fields: Mapping[str, str], lines: Sequence[str]) -> NpbResult:
-    name = f"{kernel} of class {_clip(fields['Class'])}"
+    name = f"{kernel} of class {clip(fields['Class'])}"
     verification = fields["Verification"]
     if verification != "SUCCESSFUL":
         raise _not_verified(name, verification)
@@ -132,7 +133,7 @@ def _not_verified(name: str, verification: str) -> BenchError:
             hint="the MPI library, the compiler or the machine is at fault; run it alone to see the numbers",
         )
     return BenchError(
-        f"{name} was not verified: it says {_clip(verification)!r} instead of SUCCESSFUL",
+        f"{name} was not verified: it says {clip(verification)!r} instead of SUCCESSFUL",
         hint="take a class that has reference values (S, W, A, B, C, ...)",
     )
 
@@ -143,7 +144,7 @@ def _require_asked(result: NpbResult, kernel: str, problem_class: str, processes
     if ran != asked:
         wanted = f"{asked[0]} of class {asked[1]} on {asked[2]}"
         raise BenchError(
-            f"{ran[0]} of class {_clip(ran[1])} on {ran[2]} processes ran, not {wanted}",
+            f"{ran[0]} of class {clip(ran[1])} on {ran[2]} processes ran, not {wanted}",
             hint="look at the program's name, and whether srun's --mpi fits the MPI library",
         )
 
@@ -156,12 +157,12 @@ def _refusal(text: str) -> BenchError:
         return _wrong_count(match[1], takes)
     if match := _IS_COUNT.search(text):
         return _wrong_count(match[1], ": it takes a power of two")
-    return BenchError("the output holds no result block of NPB", hint=_tail_hint(text))
+    return BenchError("the output holds no result block of NPB", hint=last_lines(text))
 
 
 def _wrong_count(processes: str, takes: str) -> BenchError:
     return BenchError(
-        f"the program does not run on {_clip(processes)} processes{takes}",
+        f"the program does not run on {clip(processes)} processes{takes}",
         hint="IS, CG, MG and FT take powers of two, BT and SP squares, LU 1, 2, 4, 6, 8, 9, 12, ...",
     )
 
@@ -177,7 +178,7 @@ def _several(count: int, totals: Sequence[str]) -> BenchError:
 
 def _whole(fields: Mapping[str, str], label: str) -> int:
     if not _WHOLE.fullmatch(fields[label]):
-        raise BenchError(f"{label!r} in NPB's result block is no whole number: {_clip(fields[label])!r}")
+        raise BenchError(f"{label!r} in NPB's result block is no whole number: {clip(fields[label])!r}")
     return int(fields[label])
 
 
@@ -185,19 +186,10 @@ def _decimal(fields: Mapping[str, str], label: str) -> tuple[float, float]:
     """A value and the step between the values that could have been printed."""
     match = _DECIMAL.fullmatch(fields[label])
     if match is None:
-        raise BenchError(f"{label!r} in NPB's result block is no decimal number: {_clip(fields[label])!r}")
+        raise BenchError(f"{label!r} in NPB's result block is no decimal number: {clip(fields[label])!r}")
     return float(match[0]), 10.0 ** -len(match[1])
 
 
 def _comment(lines: Sequence[str], start: str) -> str:
     found = [line.removeprefix(start) for line in lines if line.startswith(start)]
     return " ".join(found[0].split()) if found else ""
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _tail_hint(text: str) -> str:
-    last = [line.strip() for line in text.split("\n") if line.strip()][-3:]
-    return "it ends with: " + " | ".join(_clip(line) for line in last) if last else "it is empty"

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.errors import BenchError
+from benchmarks.excerpts import clip, last_lines
 
 
 class OsuUsage(BenchError):
@@ -134,7 +135,7 @@ def parse_osu(text: str, errors: str = "") -> OsuOutput:
     _look_for_refusal(said)
     read = _Reader()
     if lines[-1].strip():
-        raise OsuGarbled(f"the last line has no end, and may have lost digits: {_clip(lines[-1])!r}")
+        raise OsuGarbled(f"the last line has no end, and may have lost digits: {clip(lines[-1])!r}")
     for number, line in enumerate(lines, 1):
         read.take(line.rstrip(), number)
     return read.end(said)
@@ -144,20 +145,20 @@ def _look_for_refusal(lines: list[str]) -> None:
     for line in lines:
         if _FAILED in line or _fails(line):
             raise OsuInvalid(
-                f"the data that arrived was wrong: {_clip(line)}",
+                f"the data that arrived was wrong: {clip(line)}",
                 hint="no figure of this run counts: the MPI library, the transport or memory is at fault",
             )
         if any(refusal in line for refusal in _REFUSALS):
             raise OsuRefused(
-                f"the program refused to run: {_clip(line)}",
+                f"the program refused to run: {clip(line)}",
                 hint="start it with the number of ranks and nodes that it takes",
             )
     usage = [line for line in lines if line.startswith("Usage: ")]
     if usage:
         wrong = [line.strip() for line in lines if line.startswith("Invalid option")]
-        why = f": {_clip(wrong[0])}" if wrong else ""
+        why = f": {clip(wrong[0])}" if wrong else ""
         raise OsuUsage(
-            f"the program printed its usage and no result{why} ({_clip(usage[0])})",
+            f"the program printed its usage and no result{why} ({clip(usage[0])})",
             hint="give it options that its -h names",
         )
 
@@ -183,7 +184,7 @@ class _Reader:
             return
         if match := _TITLE.fullmatch(line):
             if self.title:
-                raise OsuGarbled(f"line {number} begins a second run: {_clip(line)!r}")
+                raise OsuGarbled(f"line {number} begins a second run: {clip(line)!r}")
             self.title, self.version = match[1], match[2]
         elif line.startswith("#"):
             self._comment(line)
@@ -204,12 +205,12 @@ class _Reader:
             self.columns, self.sized = columns, line.startswith(_SIZE) or bool(_WINDOWS.fullmatch(line))
         elif brackets := _BRACKET.findall(line):
             self.facts.update(brackets)
-        elif line.startswith("# net bytes "):  # benchmarks.osu reads these
+        elif line.startswith("# net bytes "):  # benchmarks.probe_output reads these
             return
         elif match := _FACT.fullmatch(line):
             self.facts[match[1]] = match[2]
         elif line.startswith(_SIZE):
-            raise OsuGarbled(f"the heading holds a column that is not known: {_clip(line)!r}")
+            raise OsuGarbled(f"the heading holds a column that is not known: {clip(line)!r}")
 
     def _starts(self, line: str, number: int) -> bool:
         """Read a line of osu_init or osu_hello."""
@@ -226,12 +227,12 @@ class _Reader:
 
     def _row(self, line: str, number: int) -> None:
         if self.columns is None or not self.title:
-            raise OsuGarbled(f"line {number} is no row, as no heading was before it: {_clip(line)!r}")
+            raise OsuGarbled(f"line {number} is no row, as no heading was before it: {clip(line)!r}")
         words = line.split()
         size: int | None = None
         if self.sized:
             if not re.fullmatch(r"[0-9]+", words[0]):
-                raise OsuGarbled(f"line {number} begins with no message size: {_clip(line)!r}")
+                raise OsuGarbled(f"line {number} begins with no message size: {clip(line)!r}")
             size = int(words.pop(0))
         passed: bool | None = None
         names = self.columns
@@ -239,10 +240,10 @@ class _Reader:
             said = words.pop(names.index(_VALIDATION))
             names = tuple(name for name in names if name != _VALIDATION)
             if said != "Pass":
-                raise OsuGarbled(f"line {number} has no Pass or Fail, but {_clip(said)!r}")
+                raise OsuGarbled(f"line {number} has no Pass or Fail, but {clip(said)!r}")
             passed = True
         if len(words) != len(names):
-            raise OsuGarbled(f"line {number} holds {len(words)} values of {len(names)}: {_clip(line)!r}")
+            raise OsuGarbled(f"line {number} holds {len(words)} values of {len(names)}: {clip(line)!r}")
         values = {name: _number(word, number) for name, word in zip(names, words, strict=True)}
         self.rows.append(OsuRow(size, values, passed))
 
@@ -263,10 +264,14 @@ class _Reader:
 
     def end(self, said: Sequence[str]) -> OsuOutput:
         if not self.title:
-            raise OsuGarbled("no line '# OSU ... Test v...' is in the output", hint=_tail(said))
+            raise OsuGarbled(
+                "no line '# OSU ... Test v...' is in the output", hint=last_lines("\n".join(said))
+            )
         self._close()
         if not self.tables and "processes" not in self.facts:
-            raise OsuGarbled(f"the output of {self.title} ends before its table", hint=_tail(said))
+            raise OsuGarbled(
+                f"the output of {self.title} ends before its table", hint=last_lines("\n".join(said))
+            )
         return OsuOutput(self.title, self.version, tuple(self.tables), self.facts)
 
 
@@ -289,19 +294,9 @@ def _number(word: str, number: int) -> float:
     """Read a figure as C prints it with %.2f: no sign, exponent, or word like nan."""
     value = float(word) if _NUMBER.fullmatch(word) else math.nan
     if not math.isfinite(value):
-        raise OsuGarbled(f"line {number} holds {_clip(word)!r} where a figure of 0 or more should be")
+        raise OsuGarbled(f"line {number} holds {clip(word)!r} where a figure of 0 or more should be")
     return value
 
 
 def _title(size: int | None) -> str:
     return "the test" if size is None else f"{size} bytes"
-
-
-def _clip(text: str) -> str:
-    text = text.strip()
-    return text if len(text) <= 100 else text[:97] + "..."
-
-
-def _tail(lines: Sequence[str]) -> str:
-    last = [line for line in lines if line.strip()][-3:]
-    return "it ends with: " + " | ".join(_clip(line) for line in last) if last else "it is empty"

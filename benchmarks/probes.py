@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from benchmarks.cases import BARE, CONTAINER, Facts, Ground
 from benchmarks.errors import BenchError
-from benchmarks.osu import describe_transport, parse_cma, parse_table
+from benchmarks.probe_output import describe_transport, parse_cma, parse_table
 from benchmarks.records import Record
 from benchmarks.results import NodeFacts
 from benchmarks.runner import Allocation, Client, Step, local_command, run_command, run_step, srun_command

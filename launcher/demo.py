@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmarks.engine import Ending
-    from benchmarks.osu import Hello
+    from benchmarks.probe_output import Hello
     from benchmarks.results import Results
     from slurm.testbed import Testbed
 
@@ -227,7 +227,7 @@ def _show(stage: Stage, console: Console) -> int:
 
 def _say_hello(stage: Stage, console: Console, arguments: Sequence[str], *, mode: str = "") -> str:
     """Run mpi_hello on both nodes, show what each rank says, and return the library that all of them used."""
-    from benchmarks.osu import parse_hello
+    from benchmarks.probe_output import parse_hello
 
     command = ("srun", f"-N{NODES}", f"-n{RANKS}", *arguments)
     environment = {"BAREBOAT_MPI": mode} if mode else {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from launcher.checklines import UNKNOWN
 
 if TYPE_CHECKING:
-    from benchmarks.osu import Hello, Table, Traffic
+    from benchmarks.probe_output import Hello, Table, Traffic
 
 
 _UNSEEN = "the ranks ended before they could be looked at"
@@ -104,7 +104,7 @@ def _world(evidence: Evidence) -> Finding:
 
 
 def _transport(what: str, traffic: tuple[Traffic, ...], *, wanted: set[str]) -> Finding:
-    from benchmarks.osu import describe_transport
+    from benchmarks.probe_output import describe_transport
 
     way = describe_transport(traffic)
     if way in wanted:

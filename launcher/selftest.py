@@ -20,7 +20,7 @@ from launcher.selffindings import Evidence, Finding, Outcome, find
 from launcher.selfplace import working_directory
 
 if TYPE_CHECKING:
-    from benchmarks.osu import Table
+    from benchmarks.probe_output import Table
     from benchmarks.runner import Allocation, Client
     from mpi_abi import HostMpi
     from mpi_abi.mpilib import MpiLibrary
@@ -212,7 +212,7 @@ def _gather(
     ranks: int | None,
     limit: float,
 ) -> Evidence:
-    from benchmarks.osu import parse_hello
+    from benchmarks.probe_output import parse_hello
     from benchmarks.progress import Silent
     from benchmarks.runner import allocate
     from launcher.checklines import read_values
@@ -240,7 +240,7 @@ def needed_minutes(limit: float) -> int:
 
 
 def _exchange(steps: _Steps, nodes: int) -> Table:
-    from benchmarks.osu import parse_table
+    from benchmarks.probe_output import parse_table
 
     return parse_table(steps.run(nodes, 2, "mpi_latency", *_LATENCY)[0])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.cases import BARE, Asked, Case, Facts, Figure, Ground, Offer, Reading
 from benchmarks.errors import BenchError
-from benchmarks.osu import parse_hello
+from benchmarks.probe_output import parse_hello
 from benchmarks.runner import Output
 from benchmarks.stats import Better
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.cases import BARE, CONTAINER, Asked, Case, Command, Facts, Ground, Offer, Reading
+from benchmarks.ending import find_ending
 from benchmarks.npb import parse_npb
-from benchmarks.osu import find_ending
 from benchmarks.runner import Output
 from benchmarks.suites.npb_programs import (
     NpbProgram,

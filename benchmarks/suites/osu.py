@@ -19,8 +19,9 @@ from benchmarks.cases import (
     Offer,
     Reading,
 )
-from benchmarks.osu import find_ending, find_traffic
+from benchmarks.ending import find_ending
 from benchmarks.osu_output import OsuGarbled, OsuTable, parse_osu
+from benchmarks.probe_output import find_traffic
 from benchmarks.runner import Output
 from benchmarks.suites.osu_programs import OWN_ARGUMENTS, PROGRAMS, PYTHON, Metric, OsuProgram, find_osu
 

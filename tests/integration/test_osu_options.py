@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from osu_running import RECORDED, run_osu, widths
 
-from benchmarks.osu import find_traffic
 from benchmarks.osu_output import OsuGarbled, OsuRefused, OsuUsage, parse_osu
+from benchmarks.probe_output import find_traffic
 from benchmarks.suites.osu_programs import OWN_ARGUMENTS
 
 SHORT = ("-i", "2", "-x", "1")

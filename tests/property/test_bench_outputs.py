@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.cases import BARE, CONTAINER
 from benchmarks.errors import BenchError
-from benchmarks.osu import (
+from benchmarks.probe_output import (
     Hello,
     Traffic,
     describe_transport,

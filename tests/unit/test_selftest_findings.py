@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.osu import Hello, Table, Traffic
+from benchmarks.probe_output import Hello, Table, Traffic
 from launcher.selffindings import Evidence, Finding, Outcome, find
 
 UNCOUNTED = "unknown: no counter moved with the bytes"

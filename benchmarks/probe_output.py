@@ -11,7 +11,9 @@ import math
 import re
 from dataclasses import dataclass
 
+from benchmarks.ending import find_ending
 from benchmarks.errors import BenchError
+from benchmarks.excerpts import clip, last_lines
 
 _HELLO = re.compile(r"^(?:\d+: )?rank (\d+) of (\d+) on (\S+) library (.+)$")
 _CMA = re.compile(r"^(?:\d+: )?cma (ok|none|failed) ?(.*)$")
@@ -81,7 +83,7 @@ def parse_table(text: str) -> Table:
         elif line.strip() and not line.startswith("#"):
             rows.append(_parse_row(line))
     if not rows:
-        raise BenchError("the output holds no row of a size and a value", hint=_tail_hint(text))
+        raise BenchError("the output holds no row of a size and a value", hint=last_lines(text))
     if any(later[0] <= earlier[0] for earlier, later in itertools.pairwise(rows)):
         raise BenchError("the sizes in the output do not ascend: output of several runs, or damaged")
     return Table(
@@ -91,12 +93,6 @@ def parse_table(text: str) -> Table:
         traffic=tuple(sorted(traffic, key=lambda item: item.rank)),
         finalized=not find_ending(text),
     )
-
-
-def find_ending(text: str) -> tuple[str, ...]:
-    """What one of our programs says of its end, as notes: nothing, unless MPI_Finalize hung.  Pure."""
-    said = "# MPI_Finalize did not return" in text
-    return ("MPI_Finalize did not return; the result was whole by then",) if said else ()
 
 
 def find_traffic(text: str, nodes: int) -> str:
@@ -124,7 +120,7 @@ def parse_hello(text: str) -> tuple[Hello, ...]:
         if (match := _HELLO.match(line))
     ]
     if not found:
-        raise BenchError("no line 'rank R of N on HOST library ...' in the output", hint=_tail_hint(text))
+        raise BenchError("no line 'rank R of N on HOST library ...' in the output", hint=last_lines(text))
     size = found[0].size
     if len(found) > 1 and all(item.size == 1 for item in found):
         raise BenchError(
@@ -143,7 +139,7 @@ def parse_cma(text: str) -> str:
     """Say what ``mpi_hello --cma`` found: "ok", "none" (no neighbours) or "failed ..." with the reason."""
     found = [(match[1], match[2]) for line in text.split("\n") if (match := _CMA.match(line))]
     if not found:
-        raise BenchError("no line 'cma ...' in the output of mpi_hello --cma", hint=_tail_hint(text))
+        raise BenchError("no line 'cma ...' in the output of mpi_hello --cma", hint=last_lines(text))
     for outcome, detail in found:
         if outcome == "failed":
             return f"failed {detail}".strip()
@@ -177,14 +173,14 @@ def describe_transport(traffic: tuple[Traffic, ...], *, nodes: int = 0) -> str:
 def _parse_row(line: str) -> tuple[int, float]:
     match = _ROW.match(line)
     if match is None:
-        raise BenchError(f"not a row of a size and a value: {_clip(line)!r}")
+        raise BenchError(f"not a row of a size and a value: {clip(line)!r}")
     try:
         value = float(match[2])
     except ValueError as error:
-        raise BenchError(f"not a number in the row of {match[1]} bytes: {_clip(match[2])!r}") from error
+        raise BenchError(f"not a number in the row of {match[1]} bytes: {clip(match[2])!r}") from error
     if not math.isfinite(value) or value <= 0:
         raise BenchError(
-            f"the row of {match[1]} bytes says {_clip(match[2])}: only values above 0 can be measured"
+            f"the row of {match[1]} bytes says {clip(match[2])}: only values above 0 can be measured"
         )
     return int(match[1]), value
 
@@ -193,14 +189,5 @@ def _squeeze(text: str) -> str:
     return " ".join(text.split())
 
 
-def _clip(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def _shorten(ranks: list[int]) -> str:
     return ", ".join(str(rank) for rank in ranks[:8]) + (", ..." if len(ranks) > 8 else "")
-
-
-def _tail_hint(text: str) -> str:
-    last = [line for line in text.split("\n") if line.strip()][-3:]
-    return "it ends with: " + " | ".join(_clip(line) for line in last) if last else "it is empty"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.errors import BenchError
-from benchmarks.osu import (
+from benchmarks.probe_output import (
     Hello,
     Traffic,
     describe_transport,
