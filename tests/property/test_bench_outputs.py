@@ -86,20 +86,22 @@ def test_every_counter_has_a_transport(first: tuple[int, ...], second: tuple[int
     assert found == describe_transport((pair[1], pair[0]))
 
 
+whole = st.integers(-(1 << 62), 1 << 62)
+counts = st.integers(1, 1 << 62)
 estimates = st.builds(Estimate, value=finite, low=finite, high=finite)
 verdicts = st.builds(Verdict, outcome=st.sampled_from(Outcome), percent=finite, reason=text)
 samples = st.lists(positive, min_size=3, max_size=3).map(tuple)
 comparisons = st.builds(
-    Comparison, bare=finite, container=finite, ratio=estimates, added=estimates, rounds=st.integers()
+    Comparison, bare=finite, container=finite, ratio=estimates, added=estimates, rounds=whole
 )
 rows = st.builds(
     Row,
     metric=text,
     unit=text,
     better=st.sampled_from(Better),
-    nodes=st.integers(),
-    ranks=st.integers(),
-    message_bytes=st.none() | st.integers(),
+    nodes=counts,
+    ranks=counts,
+    message_bytes=st.none() | counts,
     bare=samples,
     container=samples,
     comparison=st.none() | comparisons,
@@ -118,10 +120,10 @@ settings = st.builds(
     image=text,
     job_id=text,
     nodes=st.lists(text, max_size=3).map(tuple),
-    cpus_per_node=st.integers(),
-    rounds=st.integers(),
-    warmup=st.integers(),
-    seed=st.integers(),
+    cpus_per_node=whole,
+    rounds=whole,
+    warmup=whole,
+    seed=whole,
 )
 some_results = st.builds(
     Results,
