@@ -174,7 +174,8 @@ def judge(
     them, see `benchmarks.chance.correct`; ``alone`` is the same without that).  Anything else is unresolved,
     with the rounds that it lacks.
     """
-    lacking = alone if chance > ALPHA else 0.0
+    # A p-value of so few rounds is large by itself, and says nothing of how many there have to be.
+    lacking = alone if chance > ALPHA and comparison.rounds >= MIN_ROUNDS else 0.0
     needed = rounds_needed(comparison, margin=margin, chance=lacking, metrics=metrics)
     needs = Verdict(Outcome.UNRESOLVED, reason=_say_needed(needed))
     if comparison.rounds < MIN_ROUNDS:

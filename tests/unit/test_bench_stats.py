@@ -178,3 +178,8 @@ def test_noise_that_both_sides_share_does_not_break_the_promise() -> None:
         found = compare(bare, container, seed=seed, replicates=200)
         held += found.ratio.low <= 1.1 <= found.ratio.high
     assert held / sets >= 0.93
+
+
+def test_one_round_lacks_five() -> None:
+    verdict = judge(compare((1.0,), (2.0,), seed=1), Better.LOWER, chance=1.0, alone=1.0)
+    assert str(verdict) == "unresolved: needs 5 more rounds"
