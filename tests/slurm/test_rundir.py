@@ -155,7 +155,7 @@ def test_steps_that_start_cold_at_once_mount_one_file_system(
                 )
                 for who in (user, other) * 4
             ]
-            said = [step.communicate(timeout=90)[1] for step in steps]
+            said = [QuietTestbed.WAITED.sub("", step.communicate(timeout=90)[1]) for step in steps]
             assert [(step.returncode, text) for step, text in zip(steps, said, strict=True)] == [(0, "")] * 8
             lines = node("cat /proc/self/mountinfo").splitlines()
             assert len([line for line in lines if line.split()[4] == RUN]) == 1
